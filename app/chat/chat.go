@@ -1,0 +1,43 @@
+// Package chat is what the cluster is about: rooms, users, drafts,
+// publications and their positions, and the Broker that keeps and carries
+// them. It knows no network, no wire format and no storage, and it imports
+// nothing of ours.
+package chat
+
+import (
+	"errors"
+	"time"
+)
+
+// A Draft is what a member wants said in a room, before it has a position.
+type Draft struct {
+	Room RoomID
+	From UserID
+	// Key names this draft among those of its sender: sending it again under
+	// the same key has no further effect. Checked by ParseKey; never empty
+	// when it reaches a Broker.
+	Key string
+	// Body is one JSON value without line breaks, already checked.
+	Body []byte
+}
+
+// A Publication is a draft that the log has accepted. It exists from the
+// moment that the broker has given it a position, and never changes.
+type Publication struct {
+	Draft
+	Position
+	// At is the broker's clock, to the millisecond, so that all nodes show
+	// the same time whatever their own clocks say.
+	At time.Time
+}
+
+// Errors that callers switch on. Everything else that a Broker returns is a
+// fault of the system and means ErrUnavailable to a client.
+var (
+	// ErrUnavailable says that the log or the bridge cannot be reached for
+	// the moment: nothing was lost, try again.
+	ErrUnavailable = errors.New("the log is unavailable")
+	// ErrConflict says that the sender has used this key in this room for
+	// another body.
+	ErrConflict = errors.New("the key was used for another body")
+)
