@@ -1,0 +1,222 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/chatring/chatring/app/chat"
+)
+
+// A Command is what a client asks, decoded and checked: a Body of one of the
+// types below, under the number that its reply will carry.
+type Command struct {
+	ID   uint64
+	Room chat.RoomID
+	Body Body
+}
+
+// A Body is one of Publish, Join, Leave, History, Presence, Signal.
+type Body interface{ body() }
+
+// Publish says something in a room.
+type Publish struct {
+	Key  string // empty when the client chose none
+	Data []byte // one JSON value without line breaks
+}
+
+// Join enters a further room.
+type Join struct{ Options }
+
+// Options of a join, by command or by the address of the socket.
+type Options struct {
+	// Since is the last position that the client has seen; nil when it has
+	// seen none, and wants none of what was said before.
+	Since *chat.Position
+	// Mute keeps the session's own messages from coming back to it.
+	Mute bool
+	// Members asks for member pushes.
+	Members bool
+}
+
+// Leave leaves a room.
+type Leave struct{}
+
+// History asks for kept messages. At most one of the positions is set; none
+// means the newest.
+type History struct {
+	Before, After *chat.Position
+	Limit         int // 1 to MaxHistory
+}
+
+// Presence asks who is in a room.
+type Presence struct{}
+
+// Signal lets the members hear something that is kept nowhere.
+type Signal struct{ Data []byte }
+
+func (Publish) body()  {}
+func (Join) body()     {}
+func (Leave) body()    {}
+func (History) body()  {}
+func (Presence) body() {}
+func (Signal) body()   {}
+
+// History limits, in messages.
+const (
+	MaxHistory     = 256
+	DefaultHistory = 50
+)
+
+// An Error is what a client hears instead of an answer.
+type Error struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	// Temporary says that the same command may succeed later.
+	Temporary    bool  `json:"temporary,omitempty"`
+	RetryAfterMS int64 `json:"retry_after_ms,omitempty"`
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+type wireCommand struct {
+	ID      *uint64         `json:"id"`
+	Cmd     string          `json:"cmd"`
+	Room    string          `json:"room"`
+	Key     *string         `json:"key"`
+	Data    json.RawMessage `json:"data"`
+	Since   *string         `json:"since"`
+	Before  *string         `json:"before"`
+	After   *string         `json:"after"`
+	Limit   *int            `json:"limit"`
+	Echo    *bool           `json:"echo"`
+	Members *bool           `json:"members"`
+}
+
+// ParseCommand decodes one text frame. On an *Error the command's ID is set
+// when the frame had one, so that the reply can name it. Fields that the
+// command does not have are ignored.
+func ParseCommand(frame []byte) (Command, *Error) {
+	var w wireCommand
+	if err := json.Unmarshal(frame, &w); err != nil {
+		return Command{}, badJSON(err)
+	}
+	if w.ID == nil || *w.ID == 0 {
+		return Command{}, &Error{Code: BadRequest, Message: `"id" must be a number from 1`}
+	}
+	c := Command{ID: *w.ID}
+	var err *Error
+	if c.Body, err = w.parseBody(); err != nil {
+		return c, err
+	}
+	room, bad := chat.ParseRoom(w.Room)
+	if bad != nil {
+		return c, &Error{Code: BadRoom, Message: bad.Error()}
+	}
+	c.Room = room
+	return c, nil
+}
+
+func (w *wireCommand) parseBody() (Body, *Error) {
+	switch w.Cmd {
+	case "publish":
+		return w.parsePublish()
+	case "join":
+		return w.parseJoin()
+	case "leave":
+		return Leave{}, nil
+	case "history":
+		return w.parseHistory()
+	case "presence":
+		return Presence{}, nil
+	case "signal":
+		body, err := w.parseData()
+		return Signal{Data: body}, err
+	case "":
+		return nil, &Error{Code: BadRequest, Message: `"cmd" is missing`}
+	}
+	return nil, &Error{Code: UnknownCommand, Message: "commands are publish, join, leave, history, presence and signal"}
+}
+
+func (w *wireCommand) parsePublish() (Body, *Error) {
+	body, err := w.parseData()
+	if err != nil {
+		return nil, err
+	}
+	p := Publish{Data: body}
+	if w.Key != nil {
+		key, bad := chat.ParseKey(*w.Key)
+		if bad != nil {
+			return nil, &Error{Code: BadKey, Message: bad.Error()}
+		}
+		p.Key = key
+	}
+	return p, nil
+}
+
+func (w *wireCommand) parseJoin() (Body, *Error) {
+	since, err := parsePosition("since", w.Since)
+	if err != nil {
+		return nil, err
+	}
+	return Join{Options{
+		Since:   since,
+		Mute:    w.Echo != nil && !*w.Echo,
+		Members: w.Members != nil && *w.Members,
+	}}, nil
+}
+
+func (w *wireCommand) parseHistory() (Body, *Error) {
+	h := History{Limit: DefaultHistory}
+	var err *Error
+	if h.Before, err = parsePosition("before", w.Before); err != nil {
+		return nil, err
+	}
+	if h.After, err = parsePosition("after", w.After); err != nil {
+		return nil, err
+	}
+	if h.Before != nil && h.After != nil {
+		return nil, &Error{Code: BadRequest, Message: `"before" and "after" exclude each other`}
+	}
+	if w.Limit != nil {
+		if *w.Limit < 1 {
+			return nil, &Error{Code: BadRequest, Message: `"limit" must be a number from 1`}
+		}
+		h.Limit = min(*w.Limit, MaxHistory)
+	}
+	return h, nil
+}
+
+// parseData checks "data" and puts it on one line, which is what SSE and a
+// log need.
+func (w *wireCommand) parseData() ([]byte, *Error) {
+	if len(w.Data) == 0 {
+		return nil, &Error{Code: BadRequest, Message: `"data" is missing`}
+	}
+	var b bytes.Buffer
+	b.Grow(len(w.Data))
+	if err := json.Compact(&b, w.Data); err != nil {
+		return nil, badJSON(err)
+	}
+	return b.Bytes(), nil
+}
+
+func parsePosition(field string, s *string) (*chat.Position, *Error) {
+	if s == nil {
+		return nil, nil
+	}
+	p, err := chat.ParsePosition(*s)
+	if err != nil {
+		return nil, &Error{Code: BadPosition, Message: fmt.Sprintf("%q: %v", field, err)}
+	}
+	return &p, nil
+}
+
+func badJSON(err error) *Error {
+	var t *json.UnmarshalTypeError
+	if errors.As(err, &t) && t.Field != "" {
+		return &Error{Code: BadRequest, Message: fmt.Sprintf("%q must not be a %s", t.Field, t.Value)}
+	}
+	return &Error{Code: BadRequest, Message: "a command is one JSON object"}
+}

@@ -1,0 +1,147 @@
+package protocol
+
+import (
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/chatring/chatring/app/chat"
+)
+
+// Message is the push of a publication, encoded by hand because every
+// publication passes here once per node. Body is the part of the frame that
+// holds the publication's data.
+func Message(p chat.Publication) Frame {
+	b := make([]byte, maxHeader, maxHeader+112+len(p.Room)+len(p.From)+len(p.Key)+len(p.Body))
+	b = append(b, `{"push":"message","room":"`...)
+	b = append(b, p.Room...)
+	b = append(b, `","pos":"`...)
+	b = p.Position.Append(b)
+	b = append(b, `","from":`...)
+	b = appendString(b, string(p.From))
+	b = append(b, `,"key":`...)
+	b = appendString(b, p.Key)
+	b = append(b, `,"ts":`...)
+	b = strconv.AppendInt(b, p.At.UnixMilli(), 10)
+	b = append(b, `,"data":`...)
+	b = append(b, p.Body...)
+	b = append(b, '}')
+	return newFrame(b)
+}
+
+// SignalPush is the push of a signal.
+func SignalPush(room chat.RoomID, from chat.UserID, body []byte) Frame {
+	b := make([]byte, maxHeader, maxHeader+64+len(room)+len(from)+len(body))
+	b = append(b, `{"push":"signal","room":"`...)
+	b = append(b, room...)
+	b = append(b, `","from":`...)
+	b = appendString(b, string(from))
+	b = append(b, `,"data":`...)
+	b = append(b, body...)
+	b = append(b, '}')
+	return newFrame(b)
+}
+
+// appendString appends s as a JSON string. User ids and keys are printable, so
+// only quotes, backslashes and invalid bytes need care.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ':
+			const hex = "0123456789abcdef"
+			b = append(b, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
+		case r == utf8.RuneError && n == 1:
+			b = append(b, "\uFFFD"...)
+		default:
+			b = append(b, s[i:i+n]...)
+		}
+		i += n
+	}
+	return append(b, '"')
+}
+
+// Hello is the first push of every connection.
+type Hello struct {
+	User    chat.UserID `json:"user"`
+	Session string      `json:"session"`
+	Shard   string      `json:"shard"`  // APPID of the node
+	PingS   int         `json:"ping_s"` // seconds between the server's pings
+}
+
+// Joined says where in the room's log the session stands from now on.
+type Joined struct {
+	Room chat.RoomID `json:"room"`
+	// Pos is the room's last position. What follows it comes as message
+	// pushes; what the session missed comes as Missed of them, first.
+	Pos string `json:"pos"`
+	// Recovered says that, from Since on, nothing is missing. It is false
+	// when Since was not given.
+	Recovered bool `json:"recovered"`
+	Missed    int  `json:"missed"`
+}
+
+// Gap says that the messages between two positions are not kept any more.
+type Gap struct {
+	Room   chat.RoomID `json:"room"`
+	After  string      `json:"after"`
+	Before string      `json:"before"`
+}
+
+// Reset says that the log has lost its tail and goes on in another epoch.
+// Positions above Kept that were heard before mean nothing any more.
+type Reset struct {
+	Room chat.RoomID `json:"room"`
+	// Lost is the last position that this node had seen.
+	Lost string `json:"lost"`
+	// Pos is the first position of the epoch that begins.
+	Pos string `json:"pos"`
+}
+
+// Member says that somebody came or went.
+type Member struct {
+	Room  chat.RoomID `json:"room"`
+	User  chat.UserID `json:"user"`
+	Event string      `json:"event"` // MemberJoin or MemberLeave
+}
+
+// Events of a Member push.
+const (
+	MemberJoin  = "join"
+	MemberLeave = "leave"
+)
+
+// Drain says that this node is about to close the connection with 1012, and
+// within which span of time, drawn at random, to come back.
+type Drain struct {
+	ReconnectMS [2]int64 `json:"reconnect_ms"`
+}
+
+// push names a struct type on the wire.
+func push(name string, v any) Frame {
+	j, err := json.Marshal(v)
+	if err != nil {
+		panic("protocol: " + err.Error()) // only our own plain structs come here
+	}
+	b := make([]byte, maxHeader, maxHeader+len(j)+len(name)+12)
+	b = append(b, `{"push":"`...)
+	b = append(b, name...)
+	b = append(b, `",`...)
+	b = append(b, j[1:]...)
+	return newFrame(b)
+}
+
+func (p Hello) Frame() Frame  { return push("hello", p) }
+func (p Joined) Frame() Frame { return push("joined", p) }
+func (p Gap) Frame() Frame    { return push("gap", p) }
+func (p Reset) Frame() Frame  { return push("reset", p) }
+func (p Member) Frame() Frame { return push("member", p) }
+func (p Drain) Frame() Frame  { return push("drain", p) }
+
+// Relay makes a frame of a push that another node has encoded.
+func Relay(text []byte) Frame {
+	return newFrame(append(make([]byte, maxHeader, maxHeader+len(text)), text...))
+}
