@@ -1,0 +1,114 @@
+// Package metrics holds every Prometheus collector of a node, so that all
+// names stand in one place. It does not know who counts, or who asks.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Set is all collectors of one node, registered in a registry of its own.
+// Labels never carry rooms or users: their number has no bound.
+type Set struct {
+	Registry *prometheus.Registry
+	Gateway  Gateway
+	Sessions Sessions
+	Hub      Hub
+}
+
+// Gateway counts sockets.
+type Gateway struct {
+	Connections prometheus.Gauge
+	Refused     *prometheus.CounterVec // by HTTP status
+	Closed      *prometheus.CounterVec // by close code
+	Panics      prometheus.Counter
+	AcceptWaits prometheus.Counter
+}
+
+// Sessions counts conversations.
+type Sessions struct {
+	Commands      prometheus.Counter
+	Errors        *prometheus.CounterVec // by code
+	SlowConsumers prometheus.Counter
+}
+
+// Hub counts rooms and what passes through them.
+type Hub struct {
+	Rooms        prometheus.Gauge
+	Members      prometheus.Gauge
+	WindowBytes  prometheus.Gauge
+	Publications prometheus.Counter // passed by a gate
+	Deliveries   prometheus.Counter // publications handed to members
+	Dropped      prometheus.Counter // publications that a gate had passed before
+	Fills        prometheus.Counter // reads of the log to fill a hole
+	Gaps         prometheus.Counter
+	Resets       prometheus.Counter
+	Recovered    *prometheus.CounterVec // joins with a position, by "yes" or "no"
+	Append       prometheus.Histogram   // seconds
+}
+
+// New builds the set for one node.
+func New(appid, version string) *Set {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m := maker{reg}
+	m.gauge("build_info", "Always 1; the labels say what runs.",
+		prometheus.Labels{"version": version, "appid": appid}).Set(1)
+	return &Set{
+		Registry: reg,
+		Gateway: Gateway{
+			Connections: m.gauge("connections", "Sockets that are open.", nil),
+			Refused:     m.counters("refused_total", "Requests for a socket that were refused, by HTTP status.", "status"),
+			Closed:      m.counters("closed_total", "Sockets closed, by code (1006: without a close frame; client: a code of the client's own).", "code"),
+			Panics:      m.counter("panics_total", "Panics of a socket's reader that were contained."),
+			AcceptWaits: m.counter("accept_waits_total", "Pauses of the accept loop because it could take no connection."),
+		},
+		Sessions: Sessions{
+			Commands:      m.counter("commands_total", "Commands received."),
+			Errors:        m.counters("errors_total", "Commands answered with an error, by code.", "code"),
+			SlowConsumers: m.counter("slow_consumers_total", "Sessions closed because too much waited for them."),
+		},
+		Hub: Hub{
+			Rooms:        m.gauge("rooms", "Rooms that this node serves.", nil),
+			Members:      m.gauge("members", "Sessions in rooms.", nil),
+			WindowBytes:  m.gauge("window_bytes", "Bytes of publications kept in memory.", nil),
+			Publications: m.counter("publications_total", "Publications passed on to members."),
+			Deliveries:   m.counter("deliveries_total", "Publications handed to a member."),
+			Dropped:      m.counter("duplicates_dropped_total", "Publications heard again and dropped."),
+			Fills:        m.counter("fills_total", "Reads of the log to fill a hole."),
+			Gaps:         m.counter("gaps_total", "Holes that could not be filled, and were declared."),
+			Resets:       m.counter("resets_total", "New epochs that members were told of."),
+			Recovered:    m.counters("recover_total", "Joins with a position, by whether nothing was missing.", "recovered"),
+			Append: m.histogram("append_duration_seconds", "From a publish command to its position.",
+				prometheus.ExponentialBuckets(0.0001, 2, 16)),
+		},
+	}
+}
+
+type maker struct{ reg *prometheus.Registry }
+
+const namespace = "chatring"
+
+func (m maker) gauge(name, help string, labels prometheus.Labels) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels})
+	m.reg.MustRegister(g)
+	return g
+}
+
+func (m maker) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+	m.reg.MustRegister(c)
+	return c
+}
+
+func (m maker) counters(name, help, label string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, []string{label})
+	m.reg.MustRegister(c)
+	return c
+}
+
+func (m maker) histogram(name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+	m.reg.MustRegister(h)
+	return h
+}
