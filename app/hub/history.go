@@ -1,0 +1,72 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// A Range is a part of a room's log: what follows After, or, when After is
+// nil, what stands before Before (the zero Position: the newest).
+type Range struct {
+	After  *chat.Position
+	Before chat.Position
+	Limit  int
+}
+
+// History returns messages of a room that this node serves, oldest first, and
+// whether there are more in the direction asked. It comes from memory where
+// the window reaches, else from the log.
+func (h *Hub) History(ctx context.Context, id chat.RoomID, g Range) (messages []protocol.Frame, more bool, err error) {
+	if r := h.lookup(id); r != nil {
+		if entries, more, known := r.recall(g); known {
+			return frames(entries), more, nil
+		}
+	}
+	var found []chat.Publication
+	if g.After != nil {
+		found, err = h.broker.ReadAfter(ctx, id, *g.After, g.Limit+1)
+	} else {
+		found, err = h.broker.ReadBefore(ctx, id, g.Before, g.Limit+1)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("history of %s: %w", id, err)
+	}
+	if more = len(found) > g.Limit; more {
+		if g.After != nil {
+			found = found[:g.Limit]
+		} else {
+			found = found[1:]
+		}
+	}
+	messages = make([]protocol.Frame, len(found))
+	for i, p := range found {
+		messages[i] = protocol.Message(p)
+	}
+	return messages, more, nil
+}
+
+// recall answers from the window; known is false when it cannot.
+func (r *room) recall(g Range) (found []entry, more, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.gate.open {
+		return nil, false, false
+	}
+	if g.After == nil {
+		found, more, known = r.window.before(g.Before, g.Limit)
+	} else if found, known = r.window.since(*g.After, r.gate.last); len(found) > g.Limit {
+		found, more = found[:g.Limit], true
+	}
+	return append([]entry(nil), found...), more, known
+}
+
+func frames(entries []entry) []protocol.Frame {
+	frames := make([]protocol.Frame, len(entries))
+	for i, e := range entries {
+		frames[i] = e.frame
+	}
+	return frames
+}

@@ -1,0 +1,180 @@
+// Package hub is this node's rooms: their members, the window of the log that
+// is kept in memory, and the gate that lets each position through once, in
+// order. It knows neither sockets nor Redis: members are Receivers, the log
+// and the other nodes are a chat.Broker.
+//
+// Lock order: Hub.mu before room.mu before whatever a Receiver locks. No lock
+// is held across a call to the Broker, but for Close, which never blocks.
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/metrics"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// ErrWatcher says that a read-only member tried to speak.
+var ErrWatcher = errors.New("watchers only listen")
+
+// Options are the hub's knobs.
+type Options struct {
+	// Window is how many publications of each room are kept in memory. Joins,
+	// recoveries and history pages within it ask nothing of the log.
+	Window int
+	// WindowBudget is how many bytes all windows of the node may take
+	// together; beyond it the least used shrink first.
+	WindowBudget int64
+	// Linger is how long an empty room stays open, in case somebody returns.
+	Linger time.Duration
+	// OpenTimeout is how long the opening of a room may take.
+	OpenTimeout time.Duration
+	// FillGrace is how long a hole may wait for the publication that fills
+	// it, which is often on its way, before the log is read.
+	FillGrace time.Duration
+}
+
+// A Hub holds the rooms that this node serves. All methods may be called
+// concurrently.
+type Hub struct {
+	// Static after construction.
+	broker  chat.Broker
+	opts    Options
+	count   *metrics.Hub
+	life    context.Context // ends with Run; what runs in the background ends with it
+	end     context.CancelFunc
+	resumed chan struct{} // the bridge was away; capacity 1, never closed
+	tight   chan struct{} // the windows exceed their budget; capacity 1, never closed
+	signals chan signal   // to other nodes; bounded, never closed
+
+	windowBytes atomic.Int64
+	work        sync.WaitGroup // opens, fills
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	rooms map[chat.RoomID]*room
+}
+
+type signal struct {
+	room chat.RoomID
+	body []byte
+}
+
+// signalQueue is how many signals may wait for the bridge; more are dropped,
+// as signals may be.
+const signalQueue = 1024
+
+// New builds a hub over a broker. It does nothing until Run.
+func New(b chat.Broker, opts Options, count *metrics.Hub) *Hub {
+	life, end := context.WithCancel(context.Background())
+	return &Hub{
+		broker: b, opts: opts, count: count, life: life, end: end,
+		resumed: make(chan struct{}, 1),
+		tight:   make(chan struct{}, 1),
+		signals: make(chan signal, signalQueue),
+		rooms:   make(map[chat.RoomID]*room),
+	}
+}
+
+// Run serves the rooms until ctx ends, then waits for what it has started.
+func (h *Hub) Run(ctx context.Context) error {
+	defer h.work.Wait()
+	defer h.end()
+	h.work.Go(h.recheckLoop)
+	h.work.Go(h.shrinkLoop)
+	h.work.Go(h.signalLoop)
+	if err := h.broker.Run(ctx, sink{h}); err != nil {
+		return fmt.Errorf("bridge: %w", err)
+	}
+	return nil
+}
+
+// A Receiver is what a member hears through. Send never blocks, and may be
+// called by anyone.
+type Receiver interface{ Send(protocol.Frame) }
+
+// Join says who joins a room, and how.
+type Join struct {
+	protocol.Options
+	User     chat.UserID
+	Receiver Receiver
+	// Watch makes a read-only member that does not count as present.
+	Watch bool
+}
+
+// Join makes a member of a room, opening the room first when this node does
+// not serve it. The receiver hears the joined push, what it missed, and from
+// then on every publication, before Join returns. Errors wrap
+// chat.ErrUnavailable when the room cannot be opened.
+func (h *Hub) Join(ctx context.Context, id chat.RoomID, j Join) (*Member, error) {
+	for {
+		r := h.room(id)
+		if err := r.wait(ctx); err != nil {
+			return nil, fmt.Errorf("join %s: %w", id, err)
+		}
+		if j.Since != nil && r.isBehind(*j.Since) {
+			r.catchUp(ctx)
+		}
+		if m := r.join(j); m != nil {
+			return m, nil
+		}
+		// The room was closed in between: open it again.
+	}
+}
+
+// room returns the room that this node serves under id, and begins to open it
+// when there is none.
+func (h *Hub) room(id chat.RoomID) *room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.rooms[id]
+	if r == nil {
+		r = newRoom(h, id)
+		h.rooms[id] = r
+		h.count.Rooms.Inc()
+		h.work.Go(r.open)
+	}
+	return r
+}
+
+// lookup returns a room that this node serves, or nil.
+func (h *Hub) lookup(id chat.RoomID) *room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rooms[id]
+}
+
+// forget takes a room out of service, unless keep says, under the room's lock,
+// that it is wanted.
+func (h *Hub) forget(r *room, keep func() bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone || keep() {
+		return
+	}
+	r.gone = true
+	h.windowBytes.Add(-r.window.clear())
+	h.count.WindowBytes.Set(float64(h.windowBytes.Load()))
+	delete(h.rooms, r.id)
+	h.count.Rooms.Dec()
+	h.broker.Close(r.id) // under mu, so that a later Open comes after it
+}
+
+// served returns the rooms that this node serves now.
+func (h *Hub) served() []*room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rooms := make([]*room, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		rooms = append(rooms, r)
+	}
+	return rooms
+}

@@ -1,0 +1,228 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// A room is what this node holds of one room.
+type room struct {
+	// Static after construction.
+	hub   *Hub
+	id    chat.RoomID
+	ready chan struct{} // closed once the room is open, or cannot be
+
+	err error // why it cannot be; set before ready is closed
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	members  []*Member
+	watchers int // members that only listen
+	used     time.Time
+	window   window
+	gate     gate
+	inflight int // appends under way
+	linger   *time.Timer
+	gone     bool // taken out of the hub
+}
+
+func newRoom(h *Hub, id chat.RoomID) *room {
+	return &room{hub: h, id: id, ready: make(chan struct{}), used: time.Now()}
+}
+
+// open makes this node hear the room, then reads the window, then lets through
+// what came in between.
+func (r *room) open() {
+	ctx, cancel := context.WithTimeout(r.hub.life, r.hub.opts.OpenTimeout)
+	defer cancel()
+	defer close(r.ready)
+	tail, err := r.rehydrate(ctx)
+	if err != nil {
+		r.err = fmt.Errorf("open %s: %w", r.id, err)
+		r.hub.forget(r, func() bool { return false })
+		slog.Warn("room could not be opened", "room", r.id, "err", err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.window.whole = len(tail) < r.hub.opts.Window
+	for _, p := range tail {
+		r.keep(p.Position, protocol.Message(p))
+	}
+	r.beginGate()
+	r.startLinger()
+}
+
+func (r *room) rehydrate(ctx context.Context) ([]chat.Publication, error) {
+	if err := r.hub.broker.Open(ctx, r.id); err != nil {
+		return nil, err
+	}
+	return r.hub.broker.ReadBefore(ctx, r.id, chat.Position{}, r.hub.opts.Window)
+}
+
+// wait returns when the room is open, or with the reason why it is not.
+func (r *room) wait(ctx context.Context) error {
+	select {
+	case <-r.ready:
+		return r.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: room is still opening", chat.ErrUnavailable)
+	}
+}
+
+// join adds a member at an exact point of the log. It returns nil when the
+// room was closed.
+func (r *room) join(j Join) *Member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone {
+		return nil
+	}
+	r.stopLinger()
+	r.used = time.Now()
+	m := &Member{
+		room: r, to: j.Receiver, user: j.User, at: len(r.members), joinedAt: r.gate.last,
+		mute: j.Mute, events: j.Members, watch: j.Watch,
+	}
+	joined := protocol.Joined{Room: r.id, Pos: r.gate.last.String()}
+	var missed []entry
+	if j.Since != nil {
+		missed, joined.Recovered = r.window.since(*j.Since, r.gate.last)
+		joined.Missed = len(missed)
+		r.hub.count.Recovered.WithLabelValues(yesNo(joined.Recovered)).Inc()
+	}
+	m.to.Send(joined.Frame())
+	for _, e := range missed {
+		m.to.Send(e.frame)
+	}
+	r.members = append(r.members, m)
+	r.hub.count.Members.Inc()
+	if m.watch {
+		r.watchers++
+	}
+	r.announce(m, protocol.MemberJoin)
+	return m
+}
+
+// leave takes a member out.
+func (r *room) leave(m *Member) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.at < 0 {
+		return
+	}
+	last := len(r.members) - 1
+	r.members[m.at] = r.members[last]
+	r.members[m.at].at = m.at
+	r.members[last] = nil
+	r.members = r.members[:last]
+	m.at = -1
+	r.hub.count.Members.Dec()
+	if m.watch {
+		r.watchers--
+	}
+	r.announce(m, protocol.MemberLeave)
+	if last == 0 {
+		r.members = nil
+		r.startLinger()
+	}
+}
+
+// startLinger gives an empty room its last moments. The lock is held.
+func (r *room) startLinger() {
+	if len(r.members) > 0 || r.gone {
+		return
+	}
+	if r.linger == nil {
+		r.linger = time.AfterFunc(r.hub.opts.Linger, r.retire)
+		return
+	}
+	r.linger.Reset(r.hub.opts.Linger)
+}
+
+func (r *room) stopLinger() {
+	if r.linger != nil {
+		r.linger.Stop()
+	}
+}
+
+// retire closes the room when nobody has come back and no append is under way.
+func (r *room) retire() {
+	r.hub.forget(r, func() bool {
+		if len(r.members) == 0 && r.inflight > 0 {
+			r.startLinger()
+		}
+		return len(r.members) > 0 || r.inflight > 0
+	})
+}
+
+// keep puts a frame into the window. The lock is held.
+func (r *room) keep(pos chat.Position, f protocol.Frame) {
+	r.gate.last = pos
+	bytes := r.hub.windowBytes.Add(r.window.push(entry{pos, f}, r.hub.opts.Window))
+	r.hub.count.WindowBytes.Set(float64(bytes))
+	if bytes > r.hub.opts.WindowBudget {
+		notify(r.hub.tight)
+	}
+}
+
+// deliver passes a publication on to every member. The lock is held.
+func (r *room) deliver(p chat.Publication) {
+	f := protocol.Message(p)
+	r.keep(p.Position, f)
+	r.used = time.Now()
+	for _, m := range r.members {
+		if m.mute && m.own == p.Key && m.user == p.From {
+			continue
+		}
+		m.to.Send(f)
+	}
+	r.hub.count.Publications.Inc()
+	r.hub.count.Deliveries.Add(float64(len(r.members)))
+}
+
+// tell sends a frame to every member. The lock is held.
+func (r *room) tell(f protocol.Frame) {
+	for _, m := range r.members {
+		m.to.Send(f)
+	}
+}
+
+// users counts the sessions of each user on this node. The lock is held.
+func (r *room) users() map[chat.UserID]int {
+	users := make(map[chat.UserID]int)
+	for _, m := range r.members {
+		if !m.watch {
+			users[m.user]++
+		}
+	}
+	return users
+}
+
+func (r *room) hasOther(m *Member) bool {
+	return slices.ContainsFunc(r.members, func(o *Member) bool {
+		return o != m && !o.watch && o.user == m.user
+	})
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// notify leaves word in a channel of capacity 1, without waiting.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

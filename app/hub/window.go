@@ -1,0 +1,111 @@
+package hub
+
+import (
+	"slices"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// An entry is a publication as every member receives it.
+type entry struct {
+	pos   chat.Position
+	frame protocol.Frame
+}
+
+// entryOverhead is what an entry takes beside its frame's bytes.
+const entryOverhead = 64
+
+func (e entry) cost() int64 { return int64(e.frame.Size() + entryOverhead) }
+
+// A window is the tail of a room's log, oldest first, already encoded. The
+// room's lock guards it.
+type window struct {
+	entries []entry
+	bytes   int64
+	// whole says that nothing of the log stands before the window.
+	whole bool
+}
+
+// push adds an entry, lets go of the oldest beyond limit, and returns by how
+// many bytes the window grew.
+func (w *window) push(e entry, limit int) int64 {
+	before := w.bytes
+	if n := len(w.entries) - limit + 1; n > 0 {
+		w.drop(n)
+	}
+	w.entries = append(w.entries, e)
+	w.bytes += e.cost()
+	return w.bytes - before
+}
+
+// drop lets go of the n oldest entries and returns how many bytes they took.
+// Append moves the rest to a fresh array once the old one is used up, so the
+// cost stays constant per push.
+func (w *window) drop(n int) int64 {
+	n = min(n, len(w.entries))
+	if n == 0 {
+		return 0
+	}
+	w.whole = false
+	var freed int64
+	for i, e := range w.entries[:n] {
+		freed += e.cost()
+		w.entries[i] = entry{}
+	}
+	w.entries = w.entries[n:]
+	w.bytes -= freed
+	return freed
+}
+
+// clear empties the window and returns how many bytes it took.
+func (w *window) clear() int64 {
+	freed := w.bytes
+	*w = window{}
+	return freed
+}
+
+// after returns the index of the first entry that follows p.
+func (w *window) after(p chat.Position) int {
+	i, _ := slices.BinarySearchFunc(w.entries, p, func(e entry, p chat.Position) int {
+		if e.pos.Compare(p) <= 0 {
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+// since returns everything that follows p up to last, or false when the window
+// cannot vouch for that: p is of another epoch, ahead of the log, or too old.
+func (w *window) since(p, last chat.Position) ([]entry, bool) {
+	if p == last {
+		return nil, true
+	}
+	if p.IsZero() {
+		if !w.whole {
+			return nil, false
+		}
+		return w.entries, true
+	}
+	missed := w.entries[w.after(p):]
+	if p.Epoch != last.Epoch || last.Before(p) || uint64(len(missed)) != last.Offset-p.Offset {
+		return nil, false
+	}
+	return missed, true
+}
+
+// before returns at most limit entries that stand directly before p (the zero
+// Position: the newest), and whether there are more; known is false when the
+// log has to be asked.
+func (w *window) before(p chat.Position, limit int) (found []entry, more, known bool) {
+	end := len(w.entries)
+	if !p.IsZero() {
+		end, _ = slices.BinarySearchFunc(w.entries, p, func(e entry, p chat.Position) int { return e.pos.Compare(p) })
+	}
+	if end <= limit && !w.whole {
+		return nil, false, false
+	}
+	begin := max(0, end-limit)
+	return w.entries[begin:end], begin > 0, true
+}
