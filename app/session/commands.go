@@ -1,0 +1,71 @@
+package session
+
+import (
+	"context"
+	"slices"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/hub"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// run carries out a command and returns its reply.
+func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, error) {
+	if j, ok := c.Body.(protocol.Join); ok {
+		return s.runJoin(ctx, c, j)
+	}
+	m := s.member(c.Room)
+	if m == nil {
+		return protocol.Frame{}, &protocol.Error{Code: protocol.NotJoined, Message: "join the room first"}
+	}
+	switch b := c.Body.(type) {
+	case protocol.Publish:
+		p, err := m.Publish(ctx, b.Key, b.Data)
+		return protocol.OkAt(c.ID, p.Position), err
+	case protocol.Signal:
+		return protocol.Ok(c.ID), m.Signal(b.Data)
+	case protocol.History:
+		messages, more, err := s.hub.History(ctx, c.Room, historyRange(b))
+		return protocol.OkHistory(c.ID, messages, more), err
+	case protocol.Presence:
+		present, err := s.hub.Presence(ctx, c.Room)
+		return protocol.OkPresent(c.ID, present), err
+	case protocol.Leave:
+		m.Leave()
+		s.rooms = slices.DeleteFunc(s.rooms, func(x *hub.Member) bool { return x == m })
+	}
+	return protocol.Ok(c.ID), nil
+}
+
+func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Join) (protocol.Frame, error) {
+	if s.member(c.Room) != nil {
+		return protocol.Frame{}, &protocol.Error{Code: protocol.AlreadyJoined, Message: "the session is in this room"}
+	}
+	if len(s.rooms) >= s.limits.Rooms {
+		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first"}
+	}
+	if err := s.join(ctx, c.Room, hub.Join{Options: j.Options}); err != nil {
+		return protocol.Frame{}, err
+	}
+	return protocol.OkAt(c.ID, s.rooms[len(s.rooms)-1].JoinedAt()), nil
+}
+
+func (s *Session) join(ctx context.Context, room chat.RoomID, j hub.Join) error {
+	j.User, j.Receiver = s.user, s
+	m, err := s.hub.Join(ctx, room, j)
+	if err != nil {
+		return err
+	}
+	s.rooms = append(s.rooms, m)
+	return nil
+}
+
+func historyRange(h protocol.History) hub.Range {
+	switch {
+	case h.After != nil:
+		return hub.Range{After: h.After, Limit: h.Limit}
+	case h.Before != nil:
+		return hub.Range{Before: *h.Before, Limit: h.Limit}
+	}
+	return hub.Range{Limit: h.Limit}
+}

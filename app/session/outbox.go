@@ -1,0 +1,143 @@
+package session
+
+import (
+	"sync"
+
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// An outbox holds what waits for one reader, bounded in bytes. A writer
+// goroutine exists only while something waits; it takes everything at once, so
+// a busy reader costs one write for many frames.
+type outbox struct {
+	mu      sync.Mutex
+	frames  []protocol.Frame
+	bytes   int                // of frames, and of those being written
+	writing bool               // a writer goroutine exists
+	closing bool               // nothing more is taken in
+	code    protocol.CloseCode // how to finish, once closing
+}
+
+// keepFrames is how many slots an emptied outbox keeps for the next burst; a
+// longer one is given back.
+const keepFrames = 64
+
+func (o *outbox) isClosing() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closing
+}
+
+// drop takes nothing more in, and says whether the outbox was closing anyway;
+// if not, it forgets what waits.
+func (o *outbox) drop() (closing bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closing {
+		o.closing, o.frames = true, nil
+		return false
+	}
+	return true
+}
+
+// Send queues a frame and returns at once. When the outbox has no place for
+// it the session is closed as a slow consumer; it comes back by position, so
+// nothing is lost.
+func (s *Session) Send(f protocol.Frame) {
+	o := &s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return
+	}
+	if o.bytes+f.Size() > s.limits.Outbox && o.bytes > 0 {
+		s.count.SlowConsumers.Inc()
+		o.frames = nil
+		s.closeLocked(protocol.CloseSlowConsumer)
+		return
+	}
+	o.frames = append(o.frames, f)
+	o.bytes += f.Size()
+	if !o.writing {
+		o.writing = true
+		go s.write()
+	}
+}
+
+// Close ends the session: what waits is still written, in bounded time, then
+// the transport is finished with code. Only the first code counts.
+func (s *Session) Close(code protocol.CloseCode) {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	s.closeLocked(code)
+}
+
+func (s *Session) closeLocked(code protocol.CloseCode) {
+	o := &s.outbox
+	if o.closing {
+		return
+	}
+	o.closing, o.code = true, code
+	s.conn.Hurry()
+	if !o.writing {
+		o.writing = true
+		go s.write()
+	}
+}
+
+// write is the writer goroutine: it ends when nothing waits.
+func (s *Session) write() {
+	var batch []protocol.Frame
+	for {
+		var code protocol.CloseCode
+		batch, code = s.take(batch)
+		if code != 0 {
+			s.conn.Finish(code)
+			return
+		}
+		if len(batch) == 0 {
+			return
+		}
+		if ok, code := s.conn.Write(batch); !ok {
+			s.fail(code)
+		}
+	}
+}
+
+// take returns what waits, and gives the written batch's slots back to the
+// outbox. An empty batch says that the writer is done; a code says that it is
+// to finish the transport.
+func (s *Session) take(written []protocol.Frame) ([]protocol.Frame, protocol.CloseCode) {
+	o := &s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, f := range written {
+		o.bytes -= f.Size()
+	}
+	clear(written)
+	if cap(written) > keepFrames {
+		written = nil
+	}
+	if len(o.frames) > 0 {
+		batch := o.frames
+		o.frames = written[:0]
+		return batch, 0
+	}
+	o.frames = nil
+	if o.closing && o.code != 0 {
+		return nil, o.code // writing stays: the transport is finished once
+	}
+	o.writing = false
+	return nil, 0
+}
+
+// fail is what follows when the transport takes no more.
+func (s *Session) fail(code protocol.CloseCode) {
+	o := &s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.frames = nil
+	if !o.closing {
+		o.closing, o.code = true, code
+	}
+}

@@ -1,0 +1,173 @@
+// Package session is one client's conversation: it runs its commands one at a
+// time, in order, and hands it everything it is to hear through a bounded
+// outbox. It does not know gws, HTTP or Redis.
+//
+// Lock order: a room's lock (package hub) before a session's.
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/hub"
+	"github.com/chatring/chatring/app/metrics"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// A Conn is the transport under a session.
+type Conn interface {
+	// Write writes all frames in one call and returns when the transport has
+	// taken them, or the code with which the session is over because it does
+	// not. It is never called concurrently.
+	Write(frames []protocol.Frame) (ok bool, code protocol.CloseCode)
+	// Finish ends the transport with a close code. It is called once, after
+	// the last Write.
+	Finish(code protocol.CloseCode)
+	// Hurry makes a Write that is under way, or to come, end soon, since the
+	// session is being closed.
+	Hurry()
+}
+
+// Limits bound what one session may hold.
+type Limits struct {
+	// Outbox is how many bytes may wait for one reader. Raise it for bursty
+	// rooms; a full outbox closes the session, which comes back by position.
+	Outbox int
+	// Rooms is how many rooms one session may join.
+	Rooms int
+	// CommandTimeout is how long one command may take, Redis included.
+	CommandTimeout time.Duration
+	// Strikes is how many frames in a row may be no command before the
+	// session is closed.
+	Strikes int
+}
+
+// A Session is one connection of one user. Handle and End belong to the
+// goroutine that reads the transport; Send and Close may be called by anyone.
+type Session struct {
+	// Static after construction.
+	id     string
+	user   chat.UserID
+	hub    *hub.Hub
+	conn   Conn
+	limits *Limits
+	count  *metrics.Sessions
+
+	// Owned by Handle, the reading goroutine.
+	rooms   []*hub.Member
+	strikes int
+
+	outbox outbox
+}
+
+// New builds a session of user over conn. It says nothing yet: see Start.
+func New(h *hub.Hub, user chat.UserID, conn Conn, limits *Limits, count *metrics.Sessions) *Session {
+	return &Session{id: newID(), user: user, hub: h, conn: conn, limits: limits, count: count}
+}
+
+// newID returns 16 random letters and digits: 80 bits.
+func newID() string { return strings.ToLower(rand.Text()[:16]) }
+
+// ID names the session among all of the cluster.
+func (s *Session) ID() string { return s.id }
+
+// Start says hello and joins the first room. When the room cannot be opened
+// the session closes itself.
+func (s *Session) Start(hello protocol.Hello, room chat.RoomID, j hub.Join) {
+	hello.User, hello.Session = s.user, s.id
+	s.Send(hello.Frame())
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.CommandTimeout)
+	defer cancel()
+	if err := s.join(ctx, room, j); err != nil {
+		slog.Warn("room could not be joined", "session", s.id, "room", room, "err", err)
+		s.Close(protocol.CloseUnavailable)
+	}
+}
+
+// Handle runs one command to its end and queues its reply. Frame is not kept.
+func (s *Session) Handle(frame []byte) {
+	if s.outbox.isClosing() {
+		return
+	}
+	s.count.Commands.Inc()
+	c, bad := protocol.ParseCommand(frame)
+	if bad != nil {
+		s.refuse(c.ID, bad)
+		return
+	}
+	s.strikes = 0
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.CommandTimeout)
+	defer cancel()
+	reply, err := s.run(ctx, c)
+	if err != nil {
+		reply = protocol.Fail(c.ID, s.explain(c, err))
+	}
+	s.Send(reply)
+}
+
+// refuse answers a frame that is no command. One that goes on sending such
+// frames is closed: it speaks something else.
+func (s *Session) refuse(id uint64, bad *protocol.Error) {
+	s.count.Errors.WithLabelValues(string(bad.Code)).Inc()
+	s.Send(protocol.Fail(id, bad))
+	if bad.Code != protocol.BadRequest {
+		return
+	}
+	if s.strikes++; s.strikes >= s.limits.Strikes {
+		s.Close(protocol.ClosePolicy)
+	}
+}
+
+// End leaves every room. It is called once, when nothing more can be read from
+// the transport. It says whether a close is under way, so that Conn.Finish is
+// still to come, or has been.
+func (s *Session) End() (closing bool) {
+	for _, m := range s.rooms {
+		m.Leave()
+	}
+	s.rooms = nil
+	return s.outbox.drop()
+}
+
+// explain turns an error into what the client is told, and logs what it is not.
+func (s *Session) explain(c protocol.Command, err error) *protocol.Error {
+	e := wireError(err)
+	s.count.Errors.WithLabelValues(string(e.Code)).Inc()
+	if e.Code == protocol.Unavailable || e.Code == protocol.Internal {
+		slog.Debug("command failed", "session", s.id, "room", c.Room, "err", err)
+	}
+	return e
+}
+
+func wireError(err error) *protocol.Error {
+	var e *protocol.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, chat.ErrConflict):
+		return &protocol.Error{Code: protocol.Conflict, Message: "this key stands for another message of yours in this room"}
+	case errors.Is(err, hub.ErrWatcher):
+		return &protocol.Error{Code: protocol.Forbidden, Message: "watchers only listen"}
+	case errors.Is(err, chat.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return &protocol.Error{
+			Code: protocol.Unavailable, Temporary: true, RetryAfterMS: 1000,
+			Message: "the log cannot be reached; nothing was lost, send it again with the same key",
+		}
+	}
+	return &protocol.Error{Code: protocol.Internal, Message: "a fault of the server"}
+}
+
+// member returns the session's place in a room, or nil.
+func (s *Session) member(room chat.RoomID) *hub.Member {
+	for _, m := range s.rooms {
+		if m.Room() == room {
+			return m
+		}
+	}
+	return nil
+}
