@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// A refusal is an HTTP answer instead of a socket.
+type refusal struct {
+	status  int
+	code    string
+	message string
+	header  [2]string // one further header
+}
+
+func (f *refusal) label() string { return strconv.Itoa(f.status) }
+
+func (f *refusal) write(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	if f.header[0] != "" {
+		h.Set(f.header[0], f.header[1])
+	}
+	w.WriteHeader(f.status)
+	type body struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	_ = json.NewEncoder(w).Encode(struct { // the client may be gone: nobody to tell
+		Error body `json:"error"`
+	}{body{f.code, f.message}})
+}
+
+// admit checks everything about a request for a socket, the cheap things first.
+func (g *Gateway) admit(r *http.Request) (admission, *refusal) {
+	var a admission
+	if g.draining.Load() || g.connections() >= g.opts.MaxConnections {
+		return a, &refusal{503, string(protocol.Unavailable), "this node takes no more connections: try again", [2]string{"Retry-After", "1"}}
+	}
+	if f := checkHandshake(r); f != nil {
+		return a, f
+	}
+	if !g.allowedOrigin(r) {
+		return a, &refusal{status: 403, code: string(protocol.Forbidden), message: "pages of this origin may not connect"}
+	}
+	var err error
+	if a.room, err = chat.ParseRoom(r.PathValue("room")); err != nil {
+		return a, &refusal{status: 400, code: string(protocol.BadRoom), message: err.Error()}
+	}
+	query := r.URL.Query()
+	var f *refusal
+	if a.join.Options, f = joinOptions(query); f != nil {
+		return a, f
+	}
+	var token string
+	if a.subprotocol, token, f = subprotocols(r); f != nil {
+		return a, f
+	}
+	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		token = bearer
+	}
+	a.identity, err = g.auth.Authenticate(auth.Credentials{Token: token, User: query.Get("user")})
+	if err != nil {
+		message := "not authenticated"
+		if errors.Is(err, auth.ErrRefused) {
+			message = err.Error()
+		}
+		return a, &refusal{401, "unauthorized", message, [2]string{"WWW-Authenticate", "Bearer"}}
+	}
+	return a, nil
+}
+
+// checkHandshake is RFC 6455 §4.2.1, of which gws checks a part.
+func checkHandshake(r *http.Request) *refusal {
+	bad := func(message string) *refusal {
+		return &refusal{status: 400, code: string(protocol.BadRequest), message: message}
+	}
+	h := r.Header
+	if !r.ProtoAtLeast(1, 1) {
+		return bad("HTTP/1.1 is needed")
+	}
+	if !hasToken(h["Connection"], "upgrade") || !hasToken(h["Upgrade"], "websocket") {
+		return &refusal{426, string(protocol.BadRequest), "this address speaks WebSocket", [2]string{"Upgrade", "websocket"}}
+	}
+	if v := h["Sec-Websocket-Version"]; len(v) != 1 || v[0] != "13" {
+		return &refusal{426, string(protocol.BadRequest), "WebSocket version 13 is needed", [2]string{"Sec-WebSocket-Version", "13"}}
+	}
+	key := h["Sec-Websocket-Key"]
+	if len(key) != 1 {
+		return bad("one Sec-WebSocket-Key is needed")
+	}
+	if b, err := base64.StdEncoding.DecodeString(key[0]); err != nil || len(b) != 16 {
+		return bad("Sec-WebSocket-Key must be 16 bytes in base64")
+	}
+	return nil
+}
+
+// hasToken finds a token in comma-separated header values, whatever its case.
+func hasToken(values []string, token string) bool {
+	for _, v := range values {
+		for t := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// allowedOrigin keeps foreign pages from connecting with a user's browser.
+// Clients that are no browsers send no Origin.
+func (g *Gateway) allowedOrigin(r *http.Request) bool {
+	origins := r.Header["Origin"]
+	if len(origins) == 0 {
+		return true
+	}
+	if len(origins) > 1 {
+		return false
+	}
+	if slices.Contains(g.opts.Origins, origins[0]) {
+		return true
+	}
+	u, err := url.Parse(origins[0])
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && strings.EqualFold(u.Host, r.Host) && u.Host != ""
+}
+
+// subprotocols says whether the client offers ours, and returns the token that
+// a browser hands over as a further entry.
+func subprotocols(r *http.Request) (ours bool, token string, f *refusal) {
+	others := false
+	for _, v := range r.Header["Sec-Websocket-Protocol"] {
+		for t := range strings.SplitSeq(v, ",") {
+			t = strings.TrimSpace(t)
+			bearer, isToken := strings.CutPrefix(t, protocol.BearerPrefix)
+			switch {
+			case t == protocol.Subprotocol:
+				ours = true
+			case isToken:
+				token = bearer
+			case t != "":
+				others = true
+			}
+		}
+	}
+	if others && !ours {
+		return false, "", &refusal{status: 400, code: string(protocol.BadRequest), message: "the subprotocol is " + protocol.Subprotocol}
+	}
+	return ours, token, nil
+}
+
+// joinOptions reads since, echo and members, as the command join has them.
+func joinOptions(q url.Values) (protocol.Options, *refusal) {
+	var o protocol.Options
+	if s := q.Get("since"); s != "" {
+		p, err := chat.ParsePosition(s)
+		if err != nil {
+			return o, &refusal{status: 400, code: string(protocol.BadPosition), message: err.Error()}
+		}
+		o.Since = &p
+	}
+	for name, set := range map[string]func(bool){
+		"echo":    func(b bool) { o.Mute = !b },
+		"members": func(b bool) { o.Members = b },
+	} {
+		if s := q.Get(name); s != "" {
+			b, err := strconv.ParseBool(s)
+			if err != nil {
+				return o, &refusal{status: 400, code: string(protocol.BadRequest), message: name + " is true or false"}
+			}
+			set(b)
+		}
+	}
+	return o, nil
+}

@@ -1,0 +1,204 @@
+// Package gateway is the sockets: it decides in net/http who may have one,
+// lets gws read it, and gives each a session. Everything that gws does
+// otherwise than this project needs is mended here. It knows neither rooms nor
+// Redis.
+package gateway
+
+import (
+	"bufio"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/hub"
+	"github.com/chatring/chatring/app/metrics"
+	"github.com/chatring/chatring/app/protocol"
+	"github.com/chatring/chatring/app/session"
+)
+
+// Options are the gateway's knobs.
+type Options struct {
+	Shard string // APPID of this node
+	// MaxConnections is how many sockets the node accepts; each takes a file
+	// descriptor.
+	MaxConnections int64
+	// MaxMessage is how many bytes one message of a client may have.
+	MaxMessage int
+	// ReadBuffer is the size of each socket's read buffer, in bytes.
+	ReadBuffer int
+	// Ping is how often the server pings. It must be well below HAProxy's
+	// timeout tunnel.
+	Ping time.Duration
+	// PongTimeout is how long after a ping a socket may stay silent.
+	PongTimeout time.Duration
+	// WriteTimeout is how long the kernel may refuse to take what is written
+	// to a socket.
+	WriteTimeout time.Duration
+	// Origins are the pages, beside those of the own host, that may connect:
+	// "https://chat.example.com", exactly.
+	Origins []string
+	Session session.Limits
+}
+
+// A Gateway accepts sockets and serves them until Close.
+type Gateway struct {
+	// Static after construction.
+	opts     Options
+	hub      *hub.Hub
+	auth     auth.Authenticator
+	count    *metrics.Set
+	upgrader *gws.Upgrader // for clients that offer our subprotocol
+	plain    *gws.Upgrader // for those that offer none
+
+	draining atomic.Bool
+	serving  sync.WaitGroup
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+}
+
+// New builds a gateway. Its Handler serves sockets; nothing runs until then.
+func New(h *hub.Hub, a auth.Authenticator, opts Options, count *metrics.Set) *Gateway {
+	g := &Gateway{opts: opts, hub: h, auth: a, count: count, conns: make(map[*conn]struct{})}
+	g.upgrader = gws.NewUpgrader(events{}, gwsOptions(opts, []string{protocol.Subprotocol}))
+	g.plain = gws.NewUpgrader(events{}, gwsOptions(opts, nil))
+	return g
+}
+
+func gwsOptions(opts Options, subprotocols []string) *gws.ServerOption {
+	return &gws.ServerOption{
+		ReadMaxPayloadSize: opts.MaxMessage, // allocated at a frame's header
+		ReadBufferSize:     opts.ReadBuffer,
+		CheckUtf8Enabled:   true,
+		ParallelEnabled:    false, // a sender's messages stay in order
+		ParallelGolimit:    1,
+		SubProtocols:       subprotocols,
+		HandshakeTimeout:   5 * time.Second,
+		Logger:             silent{},
+		NewSession:         func() gws.SessionStorage { return nil },
+	}
+}
+
+// silent keeps gws from logging: what happens to a socket is counted here.
+type silent struct{}
+
+func (silent) Error(...any) {}
+
+// Handler serves /ws/chat/{room} and /ws/watch/{room}.
+func (g *Gateway) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws/chat/{room}", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, false) })
+	mux.HandleFunc("GET /ws/watch/{room}", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, true) })
+	return mux
+}
+
+// serve answers a request for a socket. Everything that can be refused is
+// refused while it is still plain HTTP.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
+	a, refusal := g.admit(r)
+	if refusal != nil {
+		g.count.Gateway.Refused.WithLabelValues(refusal.label()).Inc()
+		refusal.write(w)
+		return
+	}
+	a.join.Watch = watch
+	netConn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		slog.Error("connection cannot be taken over", "err", err)
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	c := newConn(g, netConn, early(buffered.Reader))
+	up := g.plain
+	if a.subprotocol {
+		up = g.upgrader
+	}
+	socket, err := up.UpgradeFromConn(c.wire(), bufio.NewReaderSize(c.wire(), g.opts.ReadBuffer), r)
+	if err != nil {
+		_ = netConn.Close()
+		return
+	}
+	c.begin(a, socket)
+}
+
+// early returns what the client has sent behind its request already.
+func early(r *bufio.Reader) []byte {
+	b, _ := r.Peek(r.Buffered())
+	return append([]byte(nil), b...)
+}
+
+// add registers a socket, unless the gateway is closing.
+func (g *Gateway) add(c *conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining.Load() {
+		return false
+	}
+	g.conns[c] = struct{}{}
+	g.serving.Add(1)
+	g.count.Gateway.Connections.Inc()
+	return true
+}
+
+func (g *Gateway) remove(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns, c)
+	g.serving.Done()
+	g.count.Gateway.Connections.Dec()
+}
+
+func (g *Gateway) connections() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return int64(len(g.conns))
+}
+
+// Refuse makes the gateway answer 503 to new sockets; those it has, it serves.
+func (g *Gateway) Refuse() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.draining.Store(true)
+}
+
+// Close tells every session to come back within spread, somewhere else, and
+// closes them evenly over half of it, so that they do not all leave at once.
+// It returns when the last one has gone.
+func (g *Gateway) Close(spread time.Duration) {
+	g.Refuse()
+	g.mu.Lock()
+	conns := make([]*conn, 0, len(g.conns))
+	for c := range g.conns {
+		conns = append(conns, c)
+	}
+	g.mu.Unlock()
+	notice := protocol.Drain{ReconnectMS: [2]int64{0, spread.Milliseconds()}}.Frame()
+	for _, c := range conns {
+		c.session.Send(notice)
+	}
+	const steps = 50
+	for i := range steps {
+		for _, c := range conns[i*len(conns)/steps : (i+1)*len(conns)/steps] {
+			c.session.Close(protocol.CloseDrain)
+		}
+		if i < steps-1 && len(conns) > 0 {
+			time.Sleep(spread / 2 / steps)
+		}
+	}
+	g.serving.Wait()
+}
+
+// admission is what a request for a socket is granted.
+type admission struct {
+	identity    auth.Identity
+	room        chat.RoomID
+	join        hub.Join
+	subprotocol bool // the client offered ours
+}

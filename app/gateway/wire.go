@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"sync"
+
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// A wire is the net.Conn that gws sees. It lets gws read, counts what it
+// reads, and turns what gws writes after the handshake, which is only ever a
+// close frame, into a close of the session: then what waits in the outbox
+// goes first, no reason names internals, and nobody but the session's writer
+// writes to the socket.
+type wire struct {
+	net.Conn
+	conn     *conn
+	early    []byte // read with the request already
+	upgraded bool
+	unread   int // bytes read since the last whole message or control frame
+	limit    int // of unread
+}
+
+// floodAllowance is how many bytes beyond the longest message may be read
+// before one is complete: headers, fragments, a full read buffer.
+const floodAllowance = 16 << 10
+
+var errFlood = errors.New("fragments without end")
+
+// Read implements net.Conn.
+func (w *wire) Read(b []byte) (int, error) {
+	if len(w.early) > 0 {
+		n := copy(b, w.early)
+		w.early = w.early[n:]
+		return n, nil
+	}
+	if w.upgraded && w.unread > w.limit {
+		w.conn.session.Close(protocol.ClosePolicy)
+		return 0, errFlood
+	}
+	n, err := w.Conn.Read(b)
+	w.unread += n
+	return n, err
+}
+
+// Write implements net.Conn.
+func (w *wire) Write(b []byte) (int, error) {
+	if !w.upgraded {
+		return w.Conn.Write(b)
+	}
+	w.conn.session.Close(translate(b))
+	return len(b), nil
+}
+
+// Close implements net.Conn. After the handshake the session decides when the
+// socket is closed.
+func (w *wire) Close() error {
+	if !w.upgraded {
+		return w.Conn.Close()
+	}
+	return nil
+}
+
+// translate reads the code of a close frame of gws (two bytes of header, then
+// the payload). Gws answers a client's close with a bare code; where it closes
+// by itself there is a text behind the code, and 1000 stands for any failure
+// to read.
+func translate(frame []byte) protocol.CloseCode {
+	if len(frame) < 4 {
+		return protocol.CloseNoStatus
+	}
+	code := protocol.CloseCode(binary.BigEndian.Uint16(frame[2:]))
+	if code == 1000 && len(frame) > 4 {
+		return protocol.CloseGone
+	}
+	return code
+}
+
+// writeChunk is how many bytes are gathered for one write.
+const writeChunk = 32 << 10
+
+var chunks = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); return &b }}
+
+// writeAll writes frames in as few calls as possible.
+func writeAll(to net.Conn, frames []protocol.Frame) error {
+	if len(frames) == 1 {
+		_, err := to.Write(frames[0].WebSocket())
+		return err
+	}
+	chunk := chunks.Get().(*[]byte)
+	defer chunks.Put(chunk)
+	b := (*chunk)[:0]
+	for _, f := range frames {
+		if len(b) > 0 && len(b)+f.Size() > writeChunk {
+			if _, err := to.Write(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+		if f.Size() > writeChunk {
+			if _, err := to.Write(f.WebSocket()); err != nil {
+				return err
+			}
+			continue
+		}
+		b = append(b, f.WebSocket()...)
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := to.Write(b)
+	return err
+}
