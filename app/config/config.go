@@ -1,0 +1,312 @@
+// Package config is every knob of a node: its name, its default, its check and
+// the words that explain it. Viper lives here and nowhere else.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// Config is what a node runs with.
+type Config struct {
+	APPID  string `mapstructure:"appid"`
+	Env    string `mapstructure:"env"`
+	Listen string `mapstructure:"listen"`
+	Broker string `mapstructure:"broker"`
+	Ops    struct {
+		Listen string `mapstructure:"listen"`
+	} `mapstructure:"ops"`
+	Redis struct {
+		URL string `mapstructure:"url"`
+	} `mapstructure:"redis"`
+	Auth struct {
+		Mode       string `mapstructure:"mode"`
+		SecretFile string `mapstructure:"secret_file"`
+	} `mapstructure:"auth"`
+	Log struct {
+		Level  string `mapstructure:"level"`
+		Format string `mapstructure:"format"`
+	} `mapstructure:"log"`
+	Gateway struct {
+		MaxConnections int64         `mapstructure:"max_connections"`
+		MaxMessage     int           `mapstructure:"max_message"`
+		ReadBuffer     int           `mapstructure:"read_buffer"`
+		Ping           time.Duration `mapstructure:"ping"`
+		PongTimeout    time.Duration `mapstructure:"pong_timeout"`
+		WriteTimeout   time.Duration `mapstructure:"write_timeout"`
+		Origins        []string      `mapstructure:"origins"`
+	} `mapstructure:"gateway"`
+	Session struct {
+		Outbox         int           `mapstructure:"outbox"`
+		Rooms          int           `mapstructure:"rooms"`
+		CommandTimeout time.Duration `mapstructure:"command_timeout"`
+	} `mapstructure:"session"`
+	Room struct {
+		Window       int           `mapstructure:"window"`
+		WindowBudget int64         `mapstructure:"window_budget"`
+		Linger       time.Duration `mapstructure:"linger"`
+		OpenTimeout  time.Duration `mapstructure:"open_timeout"`
+		FillGrace    time.Duration `mapstructure:"fill_grace"`
+	} `mapstructure:"room"`
+	Retention struct {
+		Messages  int64         `mapstructure:"messages"`
+		Age       time.Duration `mapstructure:"age"`
+		KeyWindow time.Duration `mapstructure:"key_window"`
+	} `mapstructure:"retention"`
+	Drain struct {
+		Notice time.Duration `mapstructure:"notice"`
+		Spread time.Duration `mapstructure:"spread"`
+	} `mapstructure:"drain"`
+}
+
+// A Knob is one setting. Its environment variable is CHATRING_ and its key in
+// capitals, with underscores for dots; its flag is the key with dashes.
+type Knob struct {
+	Key     string
+	Default any // string, int, int64, time.Duration or []string
+	Help    string
+}
+
+// Knobs is every setting, in the order in which they are explained.
+var Knobs = []Knob{
+	{"appid", "1111", "Name of this node on the ring: digits, below 1048576, never used again for another node. APPID works too."},
+	{"env", "development", `"production" refuses settings that are for development only.`},
+	{"listen", "127.0.0.1:8080", "Address of the serving port. In a container, or behind HAProxy on another machine, :8080."},
+	{"ops.listen", "127.0.0.1:9090", "Address of the operators' port: /livez /readyz /metrics. Never publish it. Empty: none."},
+	{"broker", "memory", `"memory": one process, nothing kept. "redis": a cluster.`},
+	{"redis.url", "redis://127.0.0.1:6379/0", "Where the log is. redis:// or rediss://, with user and password if need be."},
+	{"auth.mode", "", `"jwt": tokens. "dev": everybody is who they say they are. Empty: dev for a memory broker on loopback, else an error.`},
+	{"auth.secret_file", "", "File with the secret of the tokens (HS256), 32 bytes or more. Needed by jwt."},
+	{"log.level", "info", "debug, info, warn or error."},
+	{"log.format", "json", "json or text."},
+	{"gateway.max_connections", int64(15000), "Sockets of this node; more are refused with 503. Each takes a file descriptor: keep it below ulimit -n."},
+	{"gateway.max_message", 16384, "Longest message of a client, in bytes. A socket may make the node hold this much."},
+	{"gateway.read_buffer", 1024, "Read buffer of each socket, in bytes. Raise it when clients send much."},
+	{"gateway.ping", 25 * time.Second, "How often each socket is pinged. Keep it well below HAProxy's timeout tunnel."},
+	{"gateway.pong_timeout", 10 * time.Second, "How long a socket may stay silent after a ping was due. Raise it for bad mobile networks."},
+	{"gateway.write_timeout", 10 * time.Second, "How long a socket's peer may take nothing before it is closed as a slow consumer."},
+	{"gateway.origins", []string{}, "Pages that may connect beside those of the own host, such as https://chat.example.com."},
+	{"session.outbox", 256 << 10, "Bytes that may wait for one reader. Raise it for bursty rooms; a full outbox closes the session, which recovers by position."},
+	{"session.rooms", 128, "Rooms that one session may join."},
+	{"session.command_timeout", 4 * time.Second, "How long a command may take before it is answered with unavailable."},
+	{"room.window", 256, "Messages of each room kept in memory. Raise it when many come back after long absences."},
+	{"room.window_budget", int64(256 << 20), "Bytes that all windows of the node may take together; beyond it the least used shrink."},
+	{"room.linger", 30 * time.Second, "How long an empty room stays in memory. Keep it above session.command_timeout."},
+	{"room.open_timeout", 3 * time.Second, "How long opening a room, or one read of the log, may take."},
+	{"room.fill_grace", 10 * time.Millisecond, "How long a hole may wait for the message that fills it before the log is read."},
+	{"retention.messages", int64(10000), "Messages that a room's log keeps, at least; the oldest go."},
+	{"retention.age", 7 * 24 * time.Hour, "How long a log is kept after its last message."},
+	{"retention.key_window", 5 * time.Minute, "How long a message sent again under the same key is recognised, at least."},
+	{"drain.notice", 2500 * time.Millisecond, "How long a node that stops goes on serving while HAProxy takes it off the ring. Keep it above HAProxy's check interval."},
+	{"drain.spread", 5 * time.Second, "Over how long the members of a node that stops are told to come back. Raise it for more than 20,000 sockets; docker's stop_grace_period must be longer than both together."},
+}
+
+const prefix = "CHATRING"
+
+// Env returns the knob's environment variable.
+func (k Knob) Env() string {
+	return prefix + "_" + strings.ToUpper(strings.ReplaceAll(k.Key, ".", "_"))
+}
+
+// Flag returns the knob's flag, without the dashes before it.
+func (k Knob) Flag() string {
+	return strings.NewReplacer(".", "-", "_", "-").Replace(k.Key)
+}
+
+// AddFlags adds a flag for every knob.
+func AddFlags(fs *pflag.FlagSet) {
+	for _, k := range Knobs {
+		switch d := k.Default.(type) {
+		case string:
+			fs.String(k.Flag(), d, k.Help)
+		case int:
+			fs.Int(k.Flag(), d, k.Help)
+		case int64:
+			fs.Int64(k.Flag(), d, k.Help)
+		case time.Duration:
+			fs.Duration(k.Flag(), d, k.Help)
+		case []string:
+			fs.StringSlice(k.Flag(), d, k.Help)
+		default:
+			panic(fmt.Sprintf("config: knob %s has a default of type %T", k.Key, d))
+		}
+	}
+}
+
+// Load reads the configuration: a flag beats the environment, which beats the
+// file (none when its path is empty), which beats the default. Unknown keys of
+// the file are an error.
+func Load(fs *pflag.FlagSet, file string) (Config, error) {
+	v, err := read(fs, file)
+	if err != nil {
+		return Config{}, err
+	}
+	var c Config
+	if err := v.UnmarshalExact(&c); err != nil {
+		return Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	if c.Auth.Mode == "" && c.Broker == "memory" && isLoopback(c.Listen) {
+		c.Auth.Mode = "dev"
+	}
+	return c, c.check()
+}
+
+// Values returns what each of Knobs is set to, for people to read; passwords
+// are left out.
+func Values(fs *pflag.FlagSet, file string) ([]string, error) {
+	v, err := read(fs, file)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]string, len(Knobs))
+	for i, k := range Knobs {
+		values[i] = v.GetString(k.Key)
+		switch k.Default.(type) {
+		case time.Duration:
+			values[i] = v.GetDuration(k.Key).String()
+		case []string:
+			values[i] = strings.Join(v.GetStringSlice(k.Key), ",")
+		}
+		if u, err := url.Parse(values[i]); err == nil && u.User != nil {
+			values[i] = u.Redacted()
+		}
+	}
+	return values, nil
+}
+
+func read(fs *pflag.FlagSet, file string) (*viper.Viper, error) {
+	v := viper.New()
+	for _, k := range Knobs {
+		v.SetDefault(k.Key, k.Default)
+		names := []string{k.Key, k.Env()}
+		if k.Key == "appid" {
+			names = append(names, "APPID")
+		}
+		if err := v.BindEnv(names...); err != nil {
+			return nil, fmt.Errorf("knob %s: %w", k.Key, err)
+		}
+		if f := fs.Lookup(k.Flag()); f != nil {
+			if err := v.BindPFlag(k.Key, f); err != nil {
+				return nil, fmt.Errorf("knob %s: %w", k.Key, err)
+			}
+		}
+	}
+	if file != "" {
+		v.SetConfigFile(file)
+		if err := v.ReadInConfig(); err != nil {
+			return nil, fmt.Errorf("configuration: %w", err)
+		}
+	}
+	return v, nil
+}
+
+// UnknownEnv returns the variables that look like knobs and are none. Those of
+// the scripts (CHATRING_STATE and the like) are the caller's to leave out.
+func UnknownEnv() []string {
+	var unknown []string
+	for _, e := range os.Environ() {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, prefix+"_") && !slices.ContainsFunc(Knobs, func(k Knob) bool { return k.Env() == name }) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// check returns everything that is wrong, each with the way out.
+func (c *Config) check() error {
+	var errs []error
+	wrong := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	oneOf := func(key, value string, allowed ...string) {
+		if !slices.Contains(allowed, value) {
+			wrong(key, "%q is none of %s", value, strings.Join(allowed, ", "))
+		}
+	}
+	oneOf("env", c.Env, "development", "production")
+	oneOf("broker", c.Broker, "memory", "redis")
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "json", "text")
+	if !isAPPID(c.APPID) {
+		wrong("appid", "%q is no number from 1 to 1048575", c.APPID)
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		wrong("listen", "%v", err)
+	}
+	if c.Ops.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Ops.Listen); err != nil {
+			wrong("ops.listen", "%v", err)
+		}
+	}
+	c.checkAuth(wrong)
+	for key, n := range map[string]int64{
+		"gateway.max_connections": c.Gateway.MaxConnections, "gateway.max_message": int64(c.Gateway.MaxMessage),
+		"gateway.read_buffer": int64(c.Gateway.ReadBuffer), "gateway.ping": int64(c.Gateway.Ping),
+		"gateway.pong_timeout": int64(c.Gateway.PongTimeout), "gateway.write_timeout": int64(c.Gateway.WriteTimeout),
+		"session.outbox": int64(c.Session.Outbox), "session.rooms": int64(c.Session.Rooms),
+		"session.command_timeout": int64(c.Session.CommandTimeout), "room.window": int64(c.Room.Window),
+		"room.window_budget": c.Room.WindowBudget, "room.open_timeout": int64(c.Room.OpenTimeout),
+		"retention.messages": c.Retention.Messages, "retention.age": int64(c.Retention.Age),
+		"retention.key_window": int64(c.Retention.KeyWindow),
+	} {
+		if n <= 0 {
+			wrong(key, "must be more than zero")
+		}
+	}
+	if c.Room.Linger <= c.Session.CommandTimeout {
+		wrong("room.linger", "must be more than session.command_timeout (%v)", c.Session.CommandTimeout)
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkAuth(wrong func(key, format string, args ...any)) {
+	switch c.Auth.Mode {
+	case "dev":
+		if c.Env == "production" {
+			wrong("auth.mode", "dev believes every name, and env is production: use jwt with auth.secret_file")
+		}
+	case "jwt":
+		if c.Auth.SecretFile == "" {
+			wrong("auth.secret_file", "is needed by auth.mode jwt (try: openssl rand -hex 32 > secret)")
+		}
+	case "":
+		wrong("auth.mode", "must be said: jwt, or dev, which believes every name")
+	default:
+		wrong("auth.mode", "%q is none of dev, jwt", c.Auth.Mode)
+	}
+}
+
+func isAPPID(s string) bool {
+	if s == "" || len(s) > 7 || s[0] == '0' {
+		return false
+	}
+	n := 0
+	for _, r := range s {
+		if r < '0' || r > '9' {
+			return false
+		}
+		n = 10*n + int(r-'0')
+	}
+	return n < 1<<20
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
