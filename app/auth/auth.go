@@ -104,5 +104,5 @@ func (j *JWT) Authenticate(c Credentials) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: the token's sub is no user id", ErrRefused)
 	}
-	return Identity{User: user, Expires: claims.ExpiresAt.Time}, nil
+	return Identity{User: user, Expires: claims.ExpiresAt.Add(leeway)}, nil
 }

@@ -264,6 +264,9 @@ func (c *Config) check() error {
 			wrong(key, "must be more than zero")
 		}
 	}
+	if c.Session.Outbox < 4*c.Gateway.MaxMessage {
+		wrong("session.outbox", "must hold at least four of the longest messages (gateway.max_message is %d)", c.Gateway.MaxMessage)
+	}
 	if c.Room.Linger <= c.Session.CommandTimeout {
 		wrong("room.linger", "must be more than session.command_timeout (%v)", c.Session.CommandTimeout)
 	}

@@ -42,15 +42,11 @@ func (f *refusal) write(w http.ResponseWriter) {
 	}{body{f.code, f.message}})
 }
 
-// admit checks everything about a request for a socket, the cheap things first.
+// admit checks everything about a request for a socket. The handshake itself
+// comes last: a browser cannot see why a handshake was refused, so its page may
+// ask the same address by a plain GET, and is told everything else first.
 func (g *Gateway) admit(r *http.Request) (admission, *refusal) {
 	var a admission
-	if g.draining.Load() || g.connections() >= g.opts.MaxConnections {
-		return a, &refusal{503, string(protocol.Unavailable), "this node takes no more connections: try again", [2]string{"Retry-After", "1"}}
-	}
-	if f := checkHandshake(r); f != nil {
-		return a, f
-	}
 	if !g.allowedOrigin(r) {
 		return a, &refusal{status: 403, code: string(protocol.Forbidden), message: "pages of this origin may not connect"}
 	}
@@ -67,8 +63,8 @@ func (g *Gateway) admit(r *http.Request) (admission, *refusal) {
 	if a.subprotocol, token, f = subprotocols(r); f != nil {
 		return a, f
 	}
-	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		token = bearer
+	if scheme, bearer, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		token = strings.TrimSpace(bearer)
 	}
 	a.identity, err = g.auth.Authenticate(auth.Credentials{Token: token, User: query.Get("user")})
 	if err != nil {
@@ -78,7 +74,7 @@ func (g *Gateway) admit(r *http.Request) (admission, *refusal) {
 		}
 		return a, &refusal{401, "unauthorized", message, [2]string{"WWW-Authenticate", "Bearer"}}
 	}
-	return a, nil
+	return a, checkHandshake(r)
 }
 
 // checkHandshake is RFC 6455 §4.2.1, of which gws checks a part.
@@ -87,6 +83,9 @@ func checkHandshake(r *http.Request) *refusal {
 		return &refusal{status: 400, code: string(protocol.BadRequest), message: message}
 	}
 	h := r.Header
+	if r.Method != http.MethodGet {
+		return &refusal{405, string(protocol.BadRequest), "a WebSocket begins with GET", [2]string{"Allow", "GET"}}
+	}
 	if !r.ProtoAtLeast(1, 1) {
 		return bad("HTTP/1.1 is needed")
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -25,6 +26,7 @@ type conn struct {
 	// Static after begin.
 	gateway *Gateway
 	raw     net.Conn
+	opened  time.Time
 	session *session.Session
 	socket  *gws.Conn
 	expires time.Time
@@ -33,20 +35,24 @@ type conn struct {
 	reading wire
 	calling bool // our own code runs, not gws
 
-	heard    atomic.Int64 // when the peer was last heard, in nanoseconds since 1970
-	controls atomic.Int32 // pings and pongs since the last beat
+	// Owned by the session's writer.
+	torn bool // a frame may have been written in part: nothing can follow it
+
+	heard    atomic.Int64 // when the peer was last heard, in nanoseconds since opened
+	controls atomic.Int32 // pings and pongs since the server's last ping
 	hurried  atomic.Bool
 
 	// Guarded by mu.
 	mu       sync.Mutex
 	beat     *time.Timer
+	nextPing time.Time
 	readDone bool
 	finished bool
 }
 
 const (
 	// maxControls is how many pings and pongs a socket may send between two
-	// beats.
+	// pings of the server.
 	maxControls = 256
 	// hurry is how long a socket that is being closed may take for what is
 	// still to be written, and then for its own close frame.
@@ -54,7 +60,7 @@ const (
 )
 
 func newConn(g *Gateway, raw net.Conn, early []byte) *conn {
-	c := &conn{gateway: g, raw: raw}
+	c := &conn{gateway: g, raw: raw, opened: time.Now()}
 	c.reading = wire{Conn: raw, conn: c, early: early, limit: g.opts.MaxMessage + floodAllowance}
 	return c
 }
@@ -71,10 +77,12 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	if !g.add(c) {
 		c.session.Close(protocol.CloseDrain)
 		c.end()
+		g.remove(c)
 		return
 	}
-	c.heard.Store(time.Now().UnixNano())
+	c.hear()
 	c.mu.Lock()
+	c.duePing()
 	c.beat = time.AfterFunc(c.nextBeat(), c.onBeat)
 	c.mu.Unlock()
 	go c.serve(a)
@@ -107,9 +115,15 @@ func (c *conn) serve(a admission) {
 	c.socket.ReadLoop()
 }
 
-// end is what follows when nothing more can be read.
+// end is what follows when gws reads no more. Where the peer is being told
+// why, what it still sends is thrown away until it is gone or has had its
+// moment: to close a socket with unread bytes resets it, and the close frame
+// would go with it.
 func (c *conn) end() {
 	closing := c.session.End()
+	if closing {
+		_, _ = io.Copy(io.Discard, c.raw)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.beat != nil {
@@ -132,10 +146,11 @@ func (c *conn) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
 	}
 	_ = c.raw.SetWriteDeadline(time.Now().Add(timeout)) // fails when closed: so will the write
 	err := writeAll(c.raw, frames)
-	switch {
-	case err == nil:
+	if err == nil {
 		return true, 0
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	}
+	c.torn = true
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return false, protocol.CloseSlowConsumer
 	}
 	return false, protocol.CloseGone
@@ -148,18 +163,24 @@ func (c *conn) Hurry() {
 }
 
 // Finish implements session.Conn: it sends the close frame and gives the peer
-// a moment to answer, since closing at once could reset the connection and
-// take the frame with it.
+// a moment to answer. A peer that took no more is cut off, together with what
+// the kernel holds for it.
 func (c *conn) Finish(code protocol.CloseCode) {
-	if code != protocol.CloseGone {
+	if code != protocol.CloseGone && !c.torn {
 		_ = c.raw.SetWriteDeadline(time.Now().Add(hurry))
-		_, _ = c.raw.Write(protocol.Close(code).WebSocket())
+		_, err := c.raw.Write(protocol.Close(code).WebSocket())
+		c.torn = err != nil
 	}
 	c.countClose(code)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.finished = true
-	if c.readDone || code == protocol.CloseGone {
+	if c.torn {
+		if s, ok := c.raw.(interface{ SetLinger(sec int) error }); ok {
+			_ = s.SetLinger(0)
+		}
+	}
+	if c.readDone || c.torn || code == protocol.CloseGone {
 		_ = c.raw.Close()
 		return
 	}
@@ -179,15 +200,29 @@ func (c *conn) countClose(code protocol.CloseCode) {
 	c.gateway.count.Gateway.Closed.WithLabelValues(label).Inc()
 }
 
-// nextBeat is when to look at the socket again: a ping interval, jittered so
-// that the beats of many sockets spread out, or the token's end.
+// hear notes that the peer is alive.
+func (c *conn) hear() { c.heard.Store(int64(time.Since(c.opened))) }
+
+// duePing sets when the next ping is due: after an interval, jittered so that
+// the pings of many sockets spread out. The lock is held.
+func (c *conn) duePing() {
+	interval := c.gateway.opts.Ping
+	c.nextPing = time.Now().Add(interval - rand.N(interval/8+1))
+}
+
+// silentUntil is when the peer will have been silent for too long.
+func (c *conn) silentUntil() time.Time {
+	return c.opened.Add(time.Duration(c.heard.Load()) + c.gateway.opts.Ping + c.gateway.opts.PongTimeout)
+}
+
+// nextBeat is when to look at the socket again: at the next ping, the end of
+// the peer's silence, or the token's. The lock is held.
 func (c *conn) nextBeat() time.Duration {
-	ping := c.gateway.opts.Ping
-	next := ping - rand.N(ping/8+1)
+	next := min(time.Until(c.nextPing), time.Until(c.silentUntil()))
 	if !c.expires.IsZero() {
-		next = min(next, max(time.Until(c.expires), time.Millisecond))
+		next = min(next, time.Until(c.expires))
 	}
-	return next
+	return max(next, time.Millisecond)
 }
 
 // onBeat pings the peer, and closes a socket that was silent for too long or
@@ -198,17 +233,20 @@ func (c *conn) onBeat() {
 	if c.readDone || c.finished {
 		return
 	}
-	silent := time.Since(time.Unix(0, c.heard.Load()))
+	now := time.Now()
 	switch {
-	case !c.expires.IsZero() && !time.Now().Before(c.expires):
+	case !c.expires.IsZero() && !now.Before(c.expires):
 		c.session.Close(protocol.CloseTokenExpired)
-	case silent > c.gateway.opts.Ping+c.gateway.opts.PongTimeout:
+		return
+	case !now.Before(c.silentUntil()):
 		c.session.Close(protocol.CloseIdle)
-	default:
+		return
+	case !now.Before(c.nextPing):
 		c.controls.Store(0)
 		c.session.Send(ping)
-		c.beat.Reset(c.nextBeat())
+		c.duePing()
 	}
+	c.beat.Reset(c.nextBeat())
 }
 
 var ping = protocol.Ping(nil)

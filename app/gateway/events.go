@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"time"
-
 	"github.com/lxzan/gws"
 
 	"github.com/chatring/chatring/app/protocol"
@@ -25,13 +23,19 @@ func (events) OnPing(socket *gws.Conn, payload []byte) {
 
 func (events) OnPong(socket *gws.Conn, _ []byte) { connOf(socket).hearControl() }
 
+// hearControl notes a ping or a pong. Fragments without end cannot hide
+// between many of them: only the first that follows a ping of the server
+// counts as something whole.
 func (c *conn) hearControl() bool {
-	c.reading.unread = 0
-	c.heard.Store(time.Now().UnixNano())
-	if c.controls.Add(1) > maxControls {
+	n := c.controls.Add(1)
+	if n > maxControls {
 		c.session.Close(protocol.ClosePolicy)
 		return false
 	}
+	if n == 1 {
+		c.reading.unread = 0
+	}
+	c.hear()
 	return true
 }
 
@@ -41,7 +45,7 @@ func (events) OnMessage(socket *gws.Conn, message *gws.Message) {
 	defer message.Close()
 	c := connOf(socket)
 	c.reading.unread = 0
-	c.heard.Store(time.Now().UnixNano())
+	c.hear()
 	if message.Opcode != gws.OpcodeText {
 		c.session.Close(protocol.CloseNotText)
 		return

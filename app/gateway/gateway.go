@@ -6,10 +6,10 @@ package gateway
 
 import (
 	"bufio"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -56,12 +56,13 @@ type Gateway struct {
 	upgrader *gws.Upgrader // for clients that offer our subprotocol
 	plain    *gws.Upgrader // for those that offer none
 
-	draining atomic.Bool
-	serving  sync.WaitGroup
+	serving sync.WaitGroup // places
 
 	// Guarded by mu.
-	mu    sync.Mutex
-	conns map[*conn]struct{}
+	mu       sync.Mutex
+	draining bool
+	places   int64 // sockets, and requests that may become one
+	conns    map[*conn]struct{}
 }
 
 // New builds a gateway. Its Handler serves sockets; nothing runs until then.
@@ -94,38 +95,66 @@ func (silent) Error(...any) {}
 // Handler serves /ws/chat/{room} and /ws/watch/{room}.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ws/chat/{room}", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, false) })
-	mux.HandleFunc("GET /ws/watch/{room}", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, true) })
+	mux.HandleFunc("/ws/chat/{room}", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, false) })
+	mux.HandleFunc("/ws/watch/{room}", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, true) })
 	return mux
 }
 
 // serve answers a request for a socket. Everything that can be refused is
 // refused while it is still plain HTTP.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
+	if !g.reserve() {
+		g.refuse(w, &refusal{503, string(protocol.Unavailable), "this node takes no more connections: try again", [2]string{"Retry-After", "1"}})
+		return
+	}
 	a, refusal := g.admit(r)
 	if refusal != nil {
-		g.count.Gateway.Refused.WithLabelValues(refusal.label()).Inc()
-		refusal.write(w)
+		g.release()
+		g.refuse(w, refusal)
 		return
 	}
 	a.join.Watch = watch
-	netConn, buffered, err := http.NewResponseController(w).Hijack()
+	c, socket, err := g.upgrade(w, r, a.subprotocol)
 	if err != nil {
-		slog.Error("connection cannot be taken over", "err", err)
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
-	}
-	c := newConn(g, netConn, early(buffered.Reader))
-	up := g.plain
-	if a.subprotocol {
-		up = g.upgrader
-	}
-	socket, err := up.UpgradeFromConn(c.wire(), bufio.NewReaderSize(c.wire(), g.opts.ReadBuffer), r)
-	if err != nil {
-		_ = netConn.Close()
+		g.release()
+		slog.Debug("socket not opened", "err", err)
 		return
 	}
 	c.begin(a, socket)
+}
+
+func (g *Gateway) refuse(w http.ResponseWriter, f *refusal) {
+	g.count.Gateway.Refused.WithLabelValues(f.label()).Inc()
+	f.write(w)
+}
+
+// upgrade takes the connection over from net/http and answers the handshake.
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, subprotocol bool) (*conn, *gws.Conn, error) {
+	netConn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return nil, nil, fmt.Errorf("take the connection over: %w", err)
+	}
+	c := newConn(g, netConn, early(buffered.Reader))
+	up := g.plain
+	if subprotocol {
+		up = g.upgrader
+	}
+	admitted(r.Header)
+	socket, err := up.UpgradeFromConn(c.wire(), bufio.NewReaderSize(c.wire(), g.opts.ReadBuffer), r)
+	if err != nil {
+		_ = netConn.Close()
+		return nil, nil, fmt.Errorf("upgrade: %w", err)
+	}
+	return c, socket, nil
+}
+
+// admitted leaves of a handshake what gws is to see. Admit has read all of it;
+// gws would read the first line of each header only, and refuse what is right.
+func admitted(h http.Header) {
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", "websocket")
+	h.Set("Sec-WebSocket-Protocol", protocol.Subprotocol)
 }
 
 // early returns what the client has sent behind its request already.
@@ -134,38 +163,54 @@ func early(r *bufio.Reader) []byte {
 	return append([]byte(nil), b...)
 }
 
-// add registers a socket, unless the gateway is closing.
+// reserve takes a place for a socket, unless the gateway is full or closing.
+func (g *Gateway) reserve() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining || g.places >= g.opts.MaxConnections {
+		return false
+	}
+	g.places++
+	g.serving.Add(1)
+	return true
+}
+
+// release gives a place back.
+func (g *Gateway) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.places--
+	g.serving.Done()
+}
+
+// add registers a socket that has a place, unless the gateway is closing.
 func (g *Gateway) add(c *conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.draining.Load() {
+	if g.draining {
 		return false
 	}
 	g.conns[c] = struct{}{}
-	g.serving.Add(1)
 	g.count.Gateway.Connections.Inc()
 	return true
 }
 
+// remove forgets a socket and gives its place back.
 func (g *Gateway) remove(c *conn) {
+	defer g.release()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.conns, c)
-	g.serving.Done()
-	g.count.Gateway.Connections.Dec()
-}
-
-func (g *Gateway) connections() int64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return int64(len(g.conns))
+	if _, added := g.conns[c]; added {
+		delete(g.conns, c)
+		g.count.Gateway.Connections.Dec()
+	}
 }
 
 // Refuse makes the gateway answer 503 to new sockets; those it has, it serves.
 func (g *Gateway) Refuse() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.draining.Store(true)
+	g.draining = true
 }
 
 // Close tells every session to come back within spread, somewhere else, and

@@ -19,7 +19,7 @@ type wire struct {
 	conn     *conn
 	early    []byte // read with the request already
 	upgraded bool
-	unread   int // bytes read since the last whole message or control frame
+	unread   int // bytes read since the last whole message, or ping answered
 	limit    int // of unread
 }
 

@@ -16,13 +16,19 @@ type Range struct {
 	Limit  int
 }
 
+// maxHistory is how many bytes one answer may have; at least one message is
+// given.
+const maxHistory = 128 << 10
+
 // History returns messages of a room that this node serves, oldest first, and
 // whether there are more in the direction asked. It comes from memory where
-// the window reaches, else from the log.
+// the window reaches, else from the log. There may be fewer than asked for,
+// when they are long.
 func (h *Hub) History(ctx context.Context, id chat.RoomID, g Range) (messages []protocol.Frame, more bool, err error) {
 	if r := h.lookup(id); r != nil {
 		if entries, more, known := r.recall(g); known {
-			return frames(entries), more, nil
+			messages, more = g.fit(frames(entries), more)
+			return messages, more, nil
 		}
 	}
 	var found []chat.Publication
@@ -45,7 +51,28 @@ func (h *Hub) History(ctx context.Context, id chat.RoomID, g Range) (messages []
 	for i, p := range found {
 		messages[i] = protocol.Message(p)
 	}
+	messages, more = g.fit(messages, more)
 	return messages, more, nil
+}
+
+// fit leaves out what exceeds maxHistory, at the end that the range is not
+// anchored to.
+func (g Range) fit(messages []protocol.Frame, more bool) ([]protocol.Frame, bool) {
+	size := 0
+	for n := range messages {
+		i := n
+		if g.After == nil {
+			i = len(messages) - 1 - n
+		}
+		if size += messages[i].Size(); size <= maxHistory || n == 0 {
+			continue
+		}
+		if g.After == nil {
+			return messages[i+1:], true
+		}
+		return messages[:i], true
+	}
+	return messages, more
 }
 
 // recall answers from the window; known is false when it cannot.

@@ -95,9 +95,15 @@ func (h *Hub) Run(ctx context.Context) error {
 	return nil
 }
 
-// A Receiver is what a member hears through. Send never blocks, and may be
-// called by anyone.
-type Receiver interface{ Send(protocol.Frame) }
+// A Receiver is what a member hears through. Its methods never block, and may
+// be called by anyone.
+type Receiver interface {
+	Send(protocol.Frame)
+	// Recover sends what a member has missed. The frames are the window's
+	// own, shared by all who come back, so they do not count against what may
+	// wait for the receiver.
+	Recover([]protocol.Frame)
+}
 
 // Join says who joins a room, and how.
 type Join struct {

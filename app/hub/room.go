@@ -99,8 +99,8 @@ func (r *room) join(j Join) *Member {
 		r.hub.count.Recovered.WithLabelValues(yesNo(joined.Recovered)).Inc()
 	}
 	m.to.Send(joined.Frame())
-	for _, e := range missed {
-		m.to.Send(e.frame)
+	if len(missed) > 0 {
+		m.to.Recover(frames(missed))
 	}
 	r.members = append(r.members, m)
 	r.hub.count.Members.Inc()

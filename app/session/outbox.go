@@ -13,6 +13,7 @@ type outbox struct {
 	mu      sync.Mutex
 	frames  []protocol.Frame
 	bytes   int                // of frames, and of those being written
+	extra   int                // bytes that may wait beyond the limit; see Recover
 	writing bool               // a writer goroutine exists
 	closing bool               // nothing more is taken in
 	code    protocol.CloseCode // how to finish, once closing
@@ -50,12 +51,33 @@ func (s *Session) Send(f protocol.Frame) {
 	if o.closing {
 		return
 	}
-	if o.bytes+f.Size() > s.limits.Outbox && o.bytes > 0 {
+	if o.bytes+f.Size() > s.limits.Outbox+o.extra && o.bytes > 0 {
 		s.count.SlowConsumers.Inc()
 		o.frames = nil
 		s.closeLocked(protocol.CloseSlowConsumer)
 		return
 	}
+	s.queueLocked(f)
+}
+
+// Recover queues what the session has missed. It makes the outbox larger by
+// that much until it has been written: else a slow consumer that comes back
+// for a long backlog would be closed again for it.
+func (s *Session) Recover(frames []protocol.Frame) {
+	o := &s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return
+	}
+	for _, f := range frames {
+		o.extra += f.Size()
+		s.queueLocked(f)
+	}
+}
+
+func (s *Session) queueLocked(f protocol.Frame) {
+	o := &s.outbox
 	o.frames = append(o.frames, f)
 	o.bytes += f.Size()
 	if !o.writing {
@@ -123,7 +145,7 @@ func (s *Session) take(written []protocol.Frame) ([]protocol.Frame, protocol.Clo
 		o.frames = written[:0]
 		return batch, 0
 	}
-	o.frames = nil
+	o.frames, o.extra = nil, 0
 	if o.closing && o.code != 0 {
 		return nil, o.code // writing stays: the transport is finished once
 	}

@@ -1,0 +1,120 @@
+package gateway_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// childEnv makes this test binary the node of TestDescriptorsRunOut.
+const childEnv = "GATEWAY_TEST_CHILD"
+
+// A node whose descriptors run out lives, waits between its attempts, says so
+// once, and accepts again as soon as there are some.
+func TestDescriptorsRunOut(t *testing.T) {
+	if os.Getenv(childEnv) != "" {
+		serveWithFewDescriptors(t)
+		return
+	}
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDescriptorsRunOut$", "-test.v")
+	child.Env = append(os.Environ(), childEnv+"=1")
+	stdin, _ := child.StdinPipe()
+	stdout, _ := child.StdoutPipe()
+	stderr, _ := child.StderrPipe()
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var warnings atomic.Int64
+	warned, logged := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(logged)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			if strings.Contains(lines.Text(), "no connection can be accepted") && warnings.Add(1) == 1 {
+				close(warned)
+			}
+		}
+	}()
+	lines := bufio.NewScanner(stdout)
+	address := waitFor(t, lines, "address ")
+	n := &node{dial: func() (net.Conn, error) { return net.Dial("tcp", address) }}
+
+	first := n.upgraded(t, "/ws/chat/lobby?user=first", "")
+	var crowd []net.Conn
+	for range 60 { // the kernel takes them, the node cannot
+		c, err := n.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		crowd = append(crowd, c)
+	}
+	select {
+	case <-warned:
+	case <-time.After(10 * time.Second):
+		t.Fatal("waited in vain for the node's warning")
+	}
+	time.Sleep(500 * time.Millisecond) // what it does in a time is what is measured
+	first.send(masked(fin|text, `{"id":1,"cmd":"publish","room":"lobby","data":"still served"}`))
+	first.hear("still served")
+	for _, c := range crowd {
+		_ = c.Close()
+	}
+	n.upgraded(t, "/ws/chat/lobby?user=second", "").hear("joined")
+
+	_ = stdin.Close()
+	var waits int
+	if _, err := fmt.Sscan(waitFor(t, lines, "waits "), &waits); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, stdout)
+	<-logged
+	if err := child.Wait(); err != nil {
+		t.Fatalf("the node ended with %v", err)
+	}
+	if waits < 1 || waits > 50 {
+		t.Errorf("the node tried %d times, want a few", waits)
+	}
+	if got := warnings.Load(); got != 1 {
+		t.Errorf("the node warned %d times, want once", got)
+	}
+}
+
+func waitFor(t *testing.T, lines *bufio.Scanner, prefix string) string {
+	t.Helper()
+	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(lines.Text()), prefix); ok {
+			return rest
+		}
+	}
+	t.Fatalf("the node ended without %q", prefix)
+	return ""
+}
+
+// serveWithFewDescriptors is the child process: a node until stdin ends.
+func serveWithFewDescriptors(t *testing.T) {
+	resp, err := http.Get("http://127.0.0.1:1/") //nolint // opens what the runtime needs for a network
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 40, Max: 40}); err != nil {
+		t.Fatal(err)
+	}
+	n := serve(t)
+	c, err := n.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := c.RemoteAddr().String()
+	_ = c.Close()
+	fmt.Println("address", address)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	fmt.Println("waits", n.counted(t, "chatring_accept_waits_total", ""))
+}

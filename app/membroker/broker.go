@@ -1,0 +1,118 @@
+package membroker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/chatring/chatring/app/chat"
+)
+
+// A Broker is one node's way into the cluster. It implements chat.Broker.
+type Broker struct {
+	cluster *Cluster
+	wake    chan struct{} // holds one token while the queue may have something; never closed
+
+	// Guarded by cluster.mu.
+	open    map[chat.RoomID]bool
+	running bool
+	cut     bool
+	drop    int           // bridge messages yet to be lost
+	up      chan struct{} // closed while the bridge is connected
+	queue   []func(chat.Sink)
+}
+
+var _ chat.Broker = (*Broker)(nil)
+
+// reach returns nil when a call can reach the log. Called with mu held.
+func (c *Cluster) reach(ctx context.Context) error {
+	if c.down {
+		return chat.ErrUnavailable
+	}
+	return ended(ctx)
+}
+
+func ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", chat.ErrUnavailable, context.Cause(ctx))
+	}
+	return nil
+}
+
+// Append implements chat.Broker.
+func (b *Broker) Append(ctx context.Context, d chat.Draft, seen chat.Position) (chat.Publication, error) {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.reach(ctx); err != nil {
+		return chat.Publication{}, fmt.Errorf("append to %s: %w", d.Room, err)
+	}
+	p, known, err := c.log(d.Room).append(d, seen, time.Now(), c.retention, c.keyWindow)
+	if err != nil {
+		return chat.Publication{}, fmt.Errorf("append to %s: %w", d.Room, err)
+	}
+	if !known {
+		b.publish(p)
+	}
+	return p, nil
+}
+
+// publish bridges a publication when another node than b hears its room; b
+// then hears it too, as a subscriber of Redis does. Called with mu held.
+func (b *Broker) publish(p chat.Publication) {
+	heard := b.cluster.listeners(p.Room)
+	if len(heard) == 0 || len(heard) == 1 && heard[0] == b {
+		return
+	}
+	b.cluster.bridged++
+	for _, node := range heard {
+		node.hear(func(s chat.Sink) { s.Publication(p) })
+	}
+}
+
+// ReadAfter implements chat.Broker.
+func (b *Broker) ReadAfter(ctx context.Context, room chat.RoomID, after chat.Position, limit int) ([]chat.Publication, error) {
+	return b.read(ctx, room, func(l *roomLog) []chat.Publication { return l.after(after, limit) })
+}
+
+// ReadBefore implements chat.Broker.
+func (b *Broker) ReadBefore(ctx context.Context, room chat.RoomID, before chat.Position, limit int) ([]chat.Publication, error) {
+	return b.read(ctx, room, func(l *roomLog) []chat.Publication { return l.before(before, limit) })
+}
+
+func (b *Broker) read(ctx context.Context, room chat.RoomID, part func(*roomLog) []chat.Publication) ([]chat.Publication, error) {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.reach(ctx); err != nil {
+		return nil, fmt.Errorf("read %s: %w", room, err)
+	}
+	if l := c.logs[room]; l != nil {
+		return part(l), nil
+	}
+	return nil, nil
+}
+
+// Tails implements chat.Broker.
+func (b *Broker) Tails(ctx context.Context, rooms []chat.RoomID) ([]chat.Position, error) {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.reach(ctx); err != nil {
+		return nil, fmt.Errorf("read %d tails: %w", len(rooms), err)
+	}
+	tails := make([]chat.Position, len(rooms))
+	for i, room := range rooms {
+		if l := c.logs[room]; l != nil {
+			tails[i] = l.tail
+		}
+	}
+	return tails, nil
+}
+
+// Check implements chat.Broker.
+func (b *Broker) Check(ctx context.Context) error {
+	b.cluster.mu.Lock()
+	defer b.cluster.mu.Unlock()
+	return b.cluster.reach(ctx)
+}

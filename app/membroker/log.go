@@ -1,0 +1,115 @@
+package membroker
+
+import (
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"github.com/chatring/chatring/app/chat"
+)
+
+// A roomLog is the kept publications of one room, in order, and the window of
+// its senders' keys. It is guarded by the cluster's mu.
+type roomLog struct {
+	entries []chat.Publication
+	tail    chat.Position // the last position given; zero: none yet
+	touched time.Time
+
+	keys    map[senderKey]kept
+	expires []senderKey // the keys, oldest first
+}
+
+type senderKey struct {
+	from chat.UserID
+	key  string
+}
+
+// kept is what is remembered of a publication under its sender's key.
+type kept struct {
+	position chat.Position
+	at       time.Time
+	body     [sha256.Size]byte
+}
+
+// append gives a draft its position; known says that it had one already. The
+// error is chat.ErrConflict.
+func (l *roomLog) append(d chat.Draft, seen chat.Position, now time.Time, retention int, keyWindow time.Duration) (p chat.Publication, known bool, err error) {
+	l.touched = now
+	l.expireKeys(now.Add(-keyWindow))
+	id := senderKey{d.From, d.Key}
+	body := sha256.Sum256(d.Body)
+	if k, ok := l.keys[id]; ok {
+		if k.body != body {
+			return chat.Publication{}, false, chat.ErrConflict
+		}
+		return chat.Publication{Draft: d, Position: k.position, At: k.at}, true, nil
+	}
+	d.Body = slices.Clone(d.Body)
+	p = chat.Publication{Draft: d, Position: l.next(seen, now), At: time.UnixMilli(now.UnixMilli())}
+	l.entries = append(l.entries, p)
+	l.tail = p.Position
+	l.keys[id] = kept{p.Position, p.At, body}
+	l.expires = append(l.expires, id)
+	if len(l.entries) > retention+retention/4 {
+		l.entries = slices.Clone(l.entries[len(l.entries)-retention:])
+	}
+	return p, false, nil
+}
+
+// next is the position after the tail, or the first of a new epoch when there
+// is no tail or a node has seen a later one.
+func (l *roomLog) next(seen chat.Position, now time.Time) chat.Position {
+	if !l.tail.IsZero() && !l.tail.Before(seen) {
+		return chat.Position{Epoch: l.tail.Epoch, Offset: l.tail.Offset + 1}
+	}
+	return chat.Position{Epoch: max(uint64(now.UnixMilli()), l.tail.Epoch+1, seen.Epoch+1)}
+}
+
+func (l *roomLog) expireKeys(before time.Time) {
+	n := 0
+	for n < len(l.expires) && l.keys[l.expires[n]].at.Before(before) {
+		delete(l.keys, l.expires[n])
+		n++
+	}
+	l.expires = slices.Delete(l.expires, 0, n)
+}
+
+func (l *roomLog) after(p chat.Position, limit int) []chat.Publication {
+	i := l.search(p)
+	if i < len(l.entries) && l.entries[i].Position == p {
+		i++
+	}
+	return slices.Clone(l.entries[i : i+min(max(limit, 0), len(l.entries)-i)])
+}
+
+func (l *roomLog) before(p chat.Position, limit int) []chat.Publication {
+	i := len(l.entries)
+	if !p.IsZero() {
+		i = l.search(p)
+	}
+	return slices.Clone(l.entries[i-min(max(limit, 0), i) : i])
+}
+
+// search returns the index of the first entry at or after p.
+func (l *roomLog) search(p chat.Position) int {
+	i, _ := slices.BinarySearchFunc(l.entries, p, func(e chat.Publication, p chat.Position) int {
+		return e.Compare(p)
+	})
+	return i
+}
+
+// rewind forgets the last n entries, and the keys that came with them.
+func (l *roomLog) rewind(n int) {
+	l.entries = slices.Clone(l.entries[:max(len(l.entries)-n, 0)])
+	l.tail = chat.Position{}
+	if len(l.entries) > 0 {
+		l.tail = l.entries[len(l.entries)-1].Position
+	}
+	l.expires = slices.DeleteFunc(l.expires, func(id senderKey) bool {
+		lost := l.tail.Before(l.keys[id].position)
+		if lost {
+			delete(l.keys, id)
+		}
+		return lost
+	})
+}

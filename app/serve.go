@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chatring/chatring/app/api"
+	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/config"
+	"github.com/chatring/chatring/app/gateway"
+	"github.com/chatring/chatring/app/hub"
+	"github.com/chatring/chatring/app/membroker"
+	"github.com/chatring/chatring/app/metrics"
+	"github.com/chatring/chatring/app/redisbroker"
+	"github.com/chatring/chatring/app/session"
+	"github.com/chatring/chatring/app/web"
+)
+
+// A node is the parts, built and wired. The order of the fields is the order
+// in which they are taken down.
+type node struct {
+	config  config.Config
+	count   *metrics.Set
+	health  *api.Health
+	gateway *gateway.Gateway
+	serving *http.Server
+	ops     *http.Server // nil: none
+	hub     *hub.Hub
+}
+
+// serve runs a node until SIGTERM or an interrupt, and then drains it. A
+// second signal ends the process at once.
+func serve(c config.Config) error {
+	slog.SetDefault(newLogger(c).With("appid", c.APPID))
+	warn(c)
+	n, err := build(c)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("serving port: %w", err)
+	}
+	var opsLn net.Listener
+	if n.ops != nil {
+		if opsLn, err = net.Listen("tcp", c.Ops.Listen); err != nil {
+			return fmt.Errorf("operators' port: %w", err)
+		}
+	}
+	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	context.AfterFunc(told, stop) // the second signal does what it does by default
+	slog.Info("serving", "version", buildVersion(), "listen", ln.Addr().String(), "ops", c.Ops.Listen, "broker", c.Broker, "auth", c.Auth.Mode)
+	if c.Broker == "memory" {
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		fmt.Fprintf(os.Stderr, "\n  chatring is at http://localhost:%s (open it in two tabs)\n\n", port)
+	}
+	return n.run(told, ln, opsLn)
+}
+
+// run serves until told ends or a part fails, and takes the parts down in
+// order.
+func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
+	parts, failed := errgroup.WithContext(told)
+	life, end := context.WithCancel(context.Background())
+	defer end()
+	parts.Go(func() error { return n.hub.Run(life) })
+	parts.Go(func() error {
+		return unlessClosed(n.serving.Serve(&gateway.Listener{Listener: ln, Count: &n.count.Gateway}))
+	})
+	if n.ops != nil {
+		parts.Go(func() error { return unlessClosed(n.ops.Serve(opsLn)) })
+	}
+	parts.Go(func() error {
+		<-failed.Done() // told, or a part has failed
+		n.drain(told.Err() != nil)
+		end()
+		return nil
+	})
+	err := parts.Wait()
+	slog.Info("stopped", "err", err)
+	return err
+}
+
+// drain takes the node off the ring, sends its members elsewhere, and stops
+// serving.
+func (n *node) drain(orderly bool) {
+	d := n.config.Drain
+	if !orderly || n.config.Broker == "memory" { // nobody to wait for, nowhere to go
+		d.Notice, d.Spread = 0, 0
+	}
+	slog.Info("draining", "notice", d.Notice, "spread", d.Spread)
+	n.health.Drain()
+	time.Sleep(d.Notice)
+	n.gateway.Close(d.Spread)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, s := range []*http.Server{n.serving, n.ops} {
+		if s == nil {
+			continue
+		}
+		if err := s.Shutdown(ctx); err != nil {
+			_ = s.Close()
+		}
+	}
+}
+
+func unlessClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// build makes the parts; nothing runs yet.
+func build(c config.Config) (*node, error) {
+	count := metrics.New(c.APPID, buildVersion())
+	broker, err := newBroker(c, count)
+	if err != nil {
+		return nil, err
+	}
+	authenticator, err := newAuthenticator(c)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{config: c, count: count, health: api.NewHealth(broker.Check)}
+	n.hub = hub.New(broker, hub.Options{
+		Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
+		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace,
+	}, &count.Hub)
+	n.gateway = gateway.New(n.hub, authenticator, gatewayOptions(c), count)
+	serving := http.NewServeMux()
+	serving.Handle("/ws/", n.gateway.Handler())
+	probes := api.Serving(c.APPID, n.health)
+	serving.Handle("/healthz", probes)
+	serving.Handle("/shard/", probes)
+	serving.Handle("/", web.Handler())
+	n.serving = newServer(serving)
+	if c.Ops.Listen != "" {
+		n.ops = newServer(api.Operators(n.health, count))
+	}
+	return n, nil
+}
+
+func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
+	if c.Broker == "memory" {
+		cluster := membroker.New(membroker.Retention(int(c.Retention.Messages)), membroker.KeyWindow(c.Retention.KeyWindow))
+		return cluster.Node(c.APPID), nil
+	}
+	b, err := redisbroker.New(redisbroker.Options{
+		URL: c.Redis.URL, AppID: c.APPID,
+		Retention: int(c.Retention.Messages), RetentionAge: c.Retention.Age, KeyWindow: c.Retention.KeyWindow,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func newAuthenticator(c config.Config) (auth.Authenticator, error) {
+	if c.Auth.Mode == "dev" {
+		return auth.Dev{}, nil
+	}
+	return auth.NewJWT(c.Auth.SecretFile)
+}
+
+// maxStrikes is how many frames in a row may be no command.
+const maxStrikes = 3
+
+func gatewayOptions(c config.Config) gateway.Options {
+	return gateway.Options{
+		Shard: c.APPID, MaxConnections: c.Gateway.MaxConnections, MaxMessage: c.Gateway.MaxMessage,
+		ReadBuffer: c.Gateway.ReadBuffer, Ping: c.Gateway.Ping, PongTimeout: c.Gateway.PongTimeout,
+		WriteTimeout: c.Gateway.WriteTimeout, Origins: c.Gateway.Origins,
+		Session: session.Limits{
+			Outbox: c.Session.Outbox, Rooms: c.Session.Rooms,
+			CommandTimeout: c.Session.CommandTimeout, Strikes: maxStrikes,
+		},
+	}
+}
+
+// newServer bounds what a client may take before it has said what it wants.
+// When the process can open no more files, its accept loop waits, longer each
+// time, up to a second (net/http).
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug), // what clients do wrong
+	}
+}
+
+func newLogger(c config.Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // checked by config
+	options := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "text" {
+		return slog.New(slog.NewTextHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, options))
+}
+
+// warn says loudly what must not be overlooked.
+func warn(c config.Config) {
+	if c.Auth.Mode == "dev" {
+		slog.Warn("AUTH MODE IS DEV: everybody is who they say they are; never use it where strangers can connect")
+	}
+	if unknown := config.UnknownEnv(); len(unknown) > 0 {
+		slog.Warn("environment variables that no setting has", "names", unknown)
+	}
+}
