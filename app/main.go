@@ -123,7 +123,7 @@ Exit codes: 0 all is well, 1 it failed, 2 the words or settings cannot be.`,
 	return root
 }
 
-func noArgs(cmd *cobra.Command, args []string) error {
+func noArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("unknown word %q: see chatring --help", args[0])}
 	}

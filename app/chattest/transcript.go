@@ -1,3 +1,7 @@
+// Package chattest is what tests of several packages stand on: the suite that
+// every chat.Broker must pass, conversations with a cluster as transcripts, a
+// real Redis to start and kill, and a proxy that misbehaves on purpose. Only
+// tests import it.
 package chattest
 
 import (
@@ -303,7 +307,7 @@ type client struct {
 	doing   sync.WaitGroup
 
 	// Guarded by mu.
-	mu    sync.Mutex
+	mu       sync.Mutex
 	heard    []string
 	finished bool          // the session has closed the transport
 	ended    bool          // the session knows that the transport is gone
