@@ -1,0 +1,34 @@
+# Short words for the scripts that CI runs as well. "make" alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help run up down test lint docker-up k6-smoke replay bench
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+
+run: ## one process, nothing kept, at http://localhost:8080
+	go run ./app
+
+up: ## the whole cluster on this machine, in the background
+	scripts/up -d
+
+down: ## stop it
+	scripts/down
+
+test: ## everything
+	scripts/test
+
+lint: ## golangci-lint and shellcheck
+	scripts/lint
+
+docker-up: ## the whole cluster in containers
+	docker compose up --build --wait
+
+k6-smoke: ## a little of everything, with k6 (wants a running cluster)
+	k6=$$(scripts/install-k6) && "$$k6" run loadtest/smoke.js
+
+replay: ## a recorded conversation, checked for loss and order (wants a running cluster)
+	go run ./loadtest/replay
+
+bench: ## deliveries per processor second of node 1111, 1,000 members (wants "make up")
+	go run ./loadtest/fanout talk -url ws://127.0.0.1:8081 -pid "$$(cat .run/ws1.pid)"
