@@ -1,0 +1,490 @@
+package clustertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// What is run: a node with the race detector, and loadtest/replay, the checker
+// that knows nothing of the nodes.
+var nodeBinary, replayBinary string
+
+func TestMain(m *testing.M) { os.Exit(runAll(m)) }
+
+func runAll(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "clustertest")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	nodeBinary, replayBinary = filepath.Join(dir, "chatring"), filepath.Join(dir, "replay")
+	for _, build := range [][]string{
+		{"build", "-race", "-o", nodeBinary, ".."},
+		{"build", "-o", replayBinary, "../../loadtest/replay"},
+	} {
+		if out, err := exec.Command("go", build...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go %v: %v\n%s", build, err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// noRaces fails the test when a node has seen a data race or a panic.
+func (c *Cluster) noRaces() {
+	c.t.Helper()
+	logs, _ := filepath.Glob(filepath.Join(c.state, "ws*.log"))
+	for _, name := range logs {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte("DATA RACE")) || bytes.Contains(b, []byte("panic")) {
+			c.t.Errorf("%s tells of a race or a panic:\n%s", filepath.Base(name), b)
+		}
+	}
+}
+
+// The four nodes behind HAProxy are one chat server.
+func TestCluster(t *testing.T) {
+	c := Start(t, 4)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *Cluster)
+	}{
+		{"the ring is the one that is written down", ringIsGolden},
+		{"a room's members share a node", membersShareNode},
+		{"rooms on one node cause no pub/sub", oneNodeNoPubSub},
+		{"a room on two nodes has one order", twoNodesOneOrder},
+		{"presence is right after a death", presenceAfterDeath},
+		{"watchers are spread, and only listen", watchersListen},
+		{"bad input gets a clear error", badInput},
+		{"only the door is open", onlyTheDoor},
+		{"a second up says so", secondUp},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sub := *c
+			sub.t = t
+			test.run(t, &sub)
+			sub.noRaces()
+		})
+	}
+}
+
+func ringIsGolden(t *testing.T, c *Cluster) {
+	b, err := os.ReadFile(filepath.Join(c.root, "haproxy", "ring.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		room, want, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok || strings.HasPrefix(line, "#") {
+			continue
+		}
+		n++
+		if got := c.Shard(room); got != want {
+			t.Errorf("%s is on %s, want %s: this HAProxy has another ring", room, got, want)
+		}
+	}
+	if n != 50 {
+		t.Errorf("haproxy/ring.golden has %d rooms, want 50", n)
+	}
+}
+
+func membersShareNode(t *testing.T, c *Cluster) {
+	used := map[string]bool{}
+	for r := range 12 {
+		room := fmt.Sprintf("shared-%d", r)
+		home := c.Shard(room)
+		used[home] = true
+		for m := range 4 {
+			if cl := c.Dial(c.Front(), fmt.Sprintf("/ws/chat/%s?user=u%d", room, m)); cl.Shard != home {
+				t.Errorf("member %d of %s is on %s, home is %s", m, room, cl.Shard, home)
+			}
+		}
+	}
+	if len(used) < 3 {
+		t.Errorf("12 rooms are on %d nodes", len(used))
+	}
+}
+
+// What Redis publishes beside the nodes' probes is what rooms on several nodes
+// cause. Rooms on one node cause none.
+func oneNodeNoPubSub(t *testing.T, c *Cluster) {
+	published := func() float64 {
+		n := float64(c.Calls("publish"))
+		for i := range 4 {
+			n -= c.Metric(i+1, "chatring_bridge_probes_total")
+		}
+		return n
+	}
+	talk := func(room string, listener, speaker *Client) {
+		for i := range 50 {
+			speaker.Send(`{"id":%d,"cmd":"publish","room":%q,"key":"%s-%d","data":%d}`, i+1, room, t.Name()[:4], i, i)
+			speaker.Reply(i + 1)
+			listener.Message(fmt.Sprintf("%s-%d", t.Name()[:4], i))
+		}
+	}
+	home := []*Client{}
+	for r := range 4 {
+		room := fmt.Sprintf("quiet-%d", r)
+		home = append(home, c.Dial(c.Front(), "/ws/chat/"+room+"?user=a"), c.Dial(c.Front(), "/ws/chat/"+room+"?user=b"))
+	}
+	before, appended := published(), c.Calls("xadd")
+	for r := range 4 {
+		talk(fmt.Sprintf("quiet-%d", r), home[2*r], home[2*r+1])
+	}
+	if n := c.Calls("xadd") - appended; n != 200 {
+		t.Errorf("Redis appended %d messages, want 200", n)
+	}
+	// A probe may be under way on each of the four nodes: counted by Redis and
+	// not by the node yet, or at one reading and not at the other.
+	if n := published() - before; n > 4 || n < -4 {
+		t.Errorf("200 messages in rooms on one node caused %v PUBLISH", n)
+	}
+	t.Logf("200 messages in 4 rooms on one node each: %v PUBLISH beside the probes", published()-before)
+
+	before = published()
+	talk("noisy", c.Dial(c.Node(1), "/ws/chat/noisy?user=a"), c.Dial(c.Node(2), "/ws/chat/noisy?user=b"))
+	if n := published() - before; n < 45 {
+		t.Errorf("50 messages in a room on two nodes caused %v PUBLISH: the count above proves nothing", n)
+	}
+}
+
+func twoNodesOneOrder(t *testing.T, c *Cluster) {
+	report := c.replay(t, "-direct", "ws://"+c.Node(1)+",ws://"+c.Node(2), "-messages", "80", "-suffix", ".two")()
+	if report.Placement.Split == 0 {
+		t.Errorf("no room was on two nodes: %+v", report)
+	}
+}
+
+func presenceAfterDeath(t *testing.T, c *Cluster) {
+	alice := c.Dial(c.Node(1), "/ws/chat/people?user=alice")
+	c.Dial(c.Node(2), "/ws/chat/people?user=bob")
+	c.Dial(c.Node(3), "/ws/chat/people?user=carol")
+	ask := func(id int) string {
+		alice.Send(`{"id":%d,"cmd":"presence","room":"people"}`, id)
+		return string(alice.Reply(id).OK)
+	}
+	const all = `{"users":[{"user":"alice","sessions":1},{"user":"bob","sessions":1},{"user":"carol","sessions":1}],"total":3,"watchers":0,"complete":true}`
+	if got := ask(1); got != all {
+		t.Errorf("presence = %s\nwant %s", got, all)
+	}
+	c.Signal("ws3", syscall.SIGKILL)
+	const left = `{"users":[{"user":"alice","sessions":1},{"user":"bob","sessions":1}],"total":2,"watchers":0,"complete":true}`
+	id := 2
+	eventually(t, "carol is gone", func() bool { id++; return ask(id) == left })
+	c.script("scripts/up", "--node", "3")
+	c.waitUp(3)
+}
+
+func watchersListen(t *testing.T, c *Cluster) {
+	speaker := c.Dial(c.Front(), "/ws/chat/arena?user=player")
+	nodes := map[string]bool{}
+	var watchers []*Client
+	for i := range 8 {
+		w := c.Dial(c.Front(), fmt.Sprintf("/ws/watch/arena?user=w%d", i))
+		nodes[w.Shard] = true
+		watchers = append(watchers, w)
+	}
+	if len(nodes) < 3 {
+		t.Errorf("8 watchers are on %d nodes", len(nodes))
+	}
+	speaker.Send(`{"id":1,"cmd":"publish","room":"arena","key":"goal","data":1}`)
+	for _, w := range watchers {
+		w.Message("goal")
+	}
+	watchers[0].Send(`{"id":1,"cmd":"publish","room":"arena","data":1}`)
+	if f := watchers[0].Reply(1); f.Error == nil || f.Error.Code != "forbidden" {
+		t.Errorf("a watcher's publish: %+v", f)
+	}
+	speaker.Send(`{"id":2,"cmd":"presence","room":"arena"}`)
+	if got, want := string(speaker.Reply(2).OK), `{"users":[{"user":"player","sessions":1}],"total":1,"watchers":8,"complete":true}`; got != want {
+		t.Errorf("presence = %s, want %s", got, want)
+	}
+}
+
+func badInput(t *testing.T, c *Cluster) {
+	control := c.Dial(c.Front(), "/ws/chat/control?user=control")
+	for _, test := range []struct {
+		path   string
+		header http.Header
+		status int
+		code   string
+	}{
+		{"/ws/chat/a%20b?user=x", upgrade(), 400, "bad_room"},
+		{"/ws/chat/" + strings.Repeat("a", 65) + "?user=x", upgrade(), 400, "bad_room"},
+		{"/ws/chat/lobby", upgrade(), 401, "unauthorized"},
+		{"/ws/chat/lobby?user=a%20b", upgrade(), 401, "unauthorized"},
+		{"/ws/chat/lobby?user=x&since=then", upgrade(), 400, "bad_position"},
+		{"/ws/chat/lobby?user=x", http.Header{}, 426, "bad_request"},
+		{"/ws/chat/lobby?user=x", with(upgrade(), "Origin", "https://evil.example"), 403, "bad_origin"},
+		{"/ws/chat/lobby?user=x", with(upgrade(), "Sec-Websocket-Key", "bad"), 400, "bad_request"},
+		{"/ws/chat/lobby?user=x", with(upgrade(), "Sec-Websocket-Version", "8"), 426, "bad_request"},
+		{"/ws/chat/lobby?user=x", with(upgrade(), "Sec-Websocket-Protocol", "mqtt"), 400, "bad_request"},
+	} {
+		resp, body := c.get("http://"+c.Front()+test.path, test.header)
+		var answer struct {
+			Error struct{ Code, Message string }
+		}
+		if err := json.Unmarshal(body, &answer); err != nil {
+			t.Errorf("%s: %s %q: %v", test.path, resp.Status, body, err)
+			continue
+		}
+		if resp.StatusCode != test.status || answer.Error.Code != test.code || answer.Error.Message == "" {
+			t.Errorf("%s: %d %+v, want %d %s", test.path, resp.StatusCode, answer.Error, test.status, test.code)
+		}
+	}
+	for name, test := range map[string]struct {
+		kind websocket.MessageType
+		data string
+		want websocket.StatusCode
+	}{
+		"17 KiB":        {websocket.MessageText, `{"id":1,"cmd":"publish","room":"lobby","data":"` + strings.Repeat("x", 17<<10) + `"}`, 1009},
+		"not UTF-8":     {websocket.MessageText, "\xff\xfe", 1007},
+		"a binary":      {websocket.MessageBinary, "{}", 1003},
+		"three strikes": {websocket.MessageText, "", 0},
+	} {
+		bad := c.Dial(c.Front(), "/ws/chat/lobby?user=bad")
+		if test.want == 0 {
+			for range 3 {
+				bad.Send("nonsense")
+			}
+			test.want = 1008
+		} else if err := bad.conn.Write(t.Context(), test.kind, []byte(test.data)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := bad.Code(); got != test.want {
+			t.Errorf("%s: closed with %d, want %d", name, got, test.want)
+		}
+	}
+	control.Send(`{"id":1,"cmd":"publish","room":"control","key":"alive","data":1}`)
+	control.Message("alive")
+}
+
+func upgrade() http.Header {
+	return http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="},
+	}
+}
+
+func with(h http.Header, name, value string) http.Header {
+	h.Set(name, value)
+	return h
+}
+
+// Operators' pages are not to be had through HAProxy, however they are spelt.
+func onlyTheDoor(t *testing.T, c *Cluster) {
+	for _, path := range []string{"/metrics", "//metrics", "/%6detrics", "/livez", "/readyz", "/debug/pprof/", "/stats", "/internal"} {
+		if resp, body := c.get("http://"+c.Front()+path, nil); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s %.80s", path, resp.Status, body)
+		}
+	}
+	if resp, body := c.get("http://"+c.Front()+"/", nil); resp.StatusCode != http.StatusOK || !bytes.Contains(body, []byte("<html")) {
+		t.Errorf("the page: %s %.80s", resp.Status, body)
+	}
+}
+
+func secondUp(t *testing.T, c *Cluster) {
+	out, err := c.try("scripts/up", "-d", "--port", fmt.Sprint(c.port))
+	if err == nil || !strings.Contains(out, "scripts/down") {
+		t.Errorf("a second up: %v\n%s", err, out)
+	}
+}
+
+// A node is killed in the middle of a conversation, and started again: nothing
+// that was acknowledged is lost, doubled or out of order.
+func TestNodeKilled(t *testing.T) {
+	c := Start(t, 4)
+	wait := c.replay(t, "-rate", "250")
+	c.waitAppended(300)
+	c.Signal("ws2", syscall.SIGKILL)
+	c.waitAppended(900)
+	c.script("scripts/up", "--node", "2")
+	if r := wait(); r.Reconnects == 0 {
+		t.Errorf("no reader had to come back: %+v", r)
+	}
+	c.noRaces()
+}
+
+// Redis is killed in the middle of a conversation, and started again on its
+// AOF: nothing that was acknowledged is lost, doubled or out of order.
+func TestRedisKilled(t *testing.T) {
+	c := Start(t, 4)
+	lobby := c.Dial(c.Front(), "/ws/chat/lobby?user=alice")
+	bob := c.Dial(c.Front(), "/ws/chat/lobby?user=bob")
+	wait := c.replay(t, "-rate", "250")
+	c.waitAppended(300)
+	c.Signal("redis", syscall.SIGKILL)
+
+	// While it is gone a publish is answered with a way out, signals are
+	// heard, and no node leaves the ring.
+	lobby.Send(`{"id":1,"cmd":"publish","room":"lobby","key":"k","data":1}`)
+	f := lobby.Reply(1)
+	if f.Error == nil || f.Error.Code != "unavailable" || !f.Error.Temporary || f.Error.RetryAfterMS == 0 {
+		t.Errorf("publish without Redis: %+v", f)
+	}
+	lobby.Send(`{"id":2,"cmd":"signal","room":"lobby","data":"still here"}`)
+	bob.Wait("a signal", func(f Frame) bool { return f.Push == "signal" })
+	if resp, _ := c.get("http://"+c.Front()+"/shard/lobby", nil); resp.StatusCode != http.StatusOK {
+		t.Errorf("/shard without Redis: %s", resp.Status)
+	}
+
+	c.script("scripts/up", "--redis")
+	wait()
+	// The same sockets go on, and the same key finds out what became of it.
+	eventually(t, "a publish is acknowledged", func() bool {
+		lobby.Send(`{"id":3,"cmd":"publish","room":"lobby","key":"k","data":1}`)
+		return lobby.Reply(3).Error == nil
+	})
+	bob.Message("k")
+	c.noRaces()
+}
+
+// A node is told to stop in the middle of a conversation: HAProxy sends it
+// nobody any more, its members are told and closed with 1012, and nothing is
+// lost.
+func TestDrain(t *testing.T) {
+	c := Start(t, 4)
+	room := c.RoomOn(2)
+	member := c.Dial(c.Front(), "/ws/chat/"+room+"?user=alice")
+	wait := c.replay(t, "-rate", "250")
+	c.waitAppended(200)
+	c.Signal("ws2", syscall.SIGTERM)
+	member.Wait("drain", func(f Frame) bool { return f.Push == "drain" })
+	if got := member.Code(); got != 1012 {
+		t.Errorf("closed with %d, want 1012", got)
+	}
+	if back := c.Dial(c.Front(), "/ws/chat/"+room+"?user=alice"); back.Shard == "2222" {
+		t.Errorf("came back to the node that drains")
+	}
+	wait()
+	eventually(t, "the node has stopped", func() bool { return strings.Contains(c.Log("ws2"), `"msg":"stopped"`) })
+	c.noRaces()
+}
+
+// down stops everything that up has started, and up starts again on what Redis
+// has kept.
+func TestDownAndUp(t *testing.T) {
+	c := Start(t, 2)
+	alice := c.Dial(c.Front(), "/ws/chat/lobby?user=alice")
+	alice.Send(`{"id":1,"cmd":"publish","room":"lobby","key":"kept","data":1}`)
+	alice.Reply(1)
+	parts := []string{"redis", "ws1", "ws2", "haproxy"}
+	pids := map[string]int{}
+	for _, part := range parts {
+		pids[part] = c.PID(part)
+	}
+	c.script("scripts/down")
+	for part, pid := range pids {
+		if alive(pid) {
+			t.Errorf("%s (%d) is still there", part, pid)
+		}
+	}
+	c.script("scripts/up", "-d", "--port", fmt.Sprint(c.port), "--shards", "2")
+	again := c.Dial(c.Front(), "/ws/chat/lobby?user=alice")
+	again.Send(`{"id":1,"cmd":"history","room":"lobby"}`)
+	if f := again.Reply(1); !bytes.Contains(f.OK, []byte(`"key":"kept"`)) {
+		t.Errorf("history after down and up: %s", f.OK)
+	}
+}
+
+// alive says whether a process runs; one that only waits to be reaped does not.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !bytes.Contains(b, []byte(") Z "))
+}
+
+// A report is what loadtest/replay says of a run, as far as its exit code does
+// not say it.
+type report struct {
+	Acknowledged int `json:"acknowledged"`
+	Reconnects   int `json:"reader_reconnects"`
+	Placement    struct {
+		Split int `json:"split"` // rooms on more than one node
+	} `json:"placement_run"`
+}
+
+// replay plays the excerpt of a real conversation through the cluster; the
+// function that it returns waits for its end, and fails the test when the
+// checker found anything wrong.
+func (c *Cluster) replay(t *testing.T, args ...string) func() report {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "report.json")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	args = append([]string{"-url", "ws://" + c.Front(), "-json", file, "-progress", "0", "-timeout", "2m"}, args...)
+	cmd := exec.CommandContext(ctx, replayBinary, append(args, filepath.Join(c.root, "loadtest", "data", "ubuntu-excerpt.jsonl"))...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	wait := sync.OnceValue(cmd.Wait)
+	t.Cleanup(func() {
+		cancel()
+		_ = wait()
+	})
+	return func() report {
+		t.Helper()
+		if err := wait(); err != nil {
+			t.Fatalf("replay: %v\n%s", err, out.String())
+		}
+		t.Logf("replay:\n%s", out.String())
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r report
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+}
+
+// waitAppended waits until the replay is so far.
+func (c *Cluster) waitAppended(n int) {
+	c.t.Helper()
+	eventually(c.t, fmt.Sprintf("%d messages are in the log", n), func() bool { return c.Calls("xadd") >= n })
+}
+
+// waitUp waits until HAProxy sends rooms to node i again.
+func (c *Cluster) waitUp(i int) {
+	c.t.Helper()
+	eventually(c.t, fmt.Sprintf("node %d is on the ring", i), func() bool {
+		for r := range 20 {
+			if NodeOf(c.Shard(fmt.Sprintf("room-%d", r))) == i {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// eventually asks again and again, with a short pause, until it is so.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !is() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		time.Sleep(50 * time.Millisecond) // between two questions
+	}
+}
