@@ -22,7 +22,7 @@ type Credentials struct {
 // An Identity is who a client is, and until when that holds.
 type Identity struct {
 	User    chat.UserID
-	Expires time.Time // zero: does not expire
+	Expires time.Time // leeway included; zero: does not expire
 }
 
 // ErrRefused is wrapped by every refusal; the text around it may be shown to

@@ -117,6 +117,22 @@ func (k Knob) Env() string {
 	return prefix + "_" + strings.ToUpper(strings.ReplaceAll(k.Key, ".", "_"))
 }
 
+// setBy returns the variable of the environment that sets the knob, if any. One
+// that is there but empty sets only what may be empty: scripts and Compose
+// files pass on what nobody has set.
+func (k Knob) setBy() string {
+	names := []string{k.Env()}
+	if k.Key == "appid" {
+		names = append(names, "APPID")
+	}
+	for _, name := range names {
+		if value, ok := os.LookupEnv(name); value != "" || ok && k.Key == "ops.listen" {
+			return name
+		}
+	}
+	return ""
+}
+
 // Flag returns the knob's flag, without the dashes before it.
 func (k Knob) Flag() string {
 	return strings.NewReplacer(".", "-", "_", "-").Replace(k.Key)
@@ -154,6 +170,9 @@ func Load(fs *pflag.FlagSet, file string) (Config, error) {
 	if err := v.UnmarshalExact(&c); err != nil {
 		return Config{}, fmt.Errorf("configuration: %w", err)
 	}
+	for i, origin := range c.Gateway.Origins {
+		c.Gateway.Origins[i] = strings.TrimSpace(origin)
+	}
 	if c.Auth.Mode == "" && c.Broker == "memory" && isLoopback(c.Listen) {
 		c.Auth.Mode = "dev"
 	}
@@ -176,23 +195,30 @@ func Values(fs *pflag.FlagSet, file string) ([]string, error) {
 		case []string:
 			values[i] = strings.Join(v.GetStringSlice(k.Key), ",")
 		}
-		if u, err := url.Parse(values[i]); err == nil && u.User != nil {
-			values[i] = u.Redacted()
+		if k.Key == "redis.url" {
+			values[i] = withoutPassword(values[i])
 		}
 	}
 	return values, nil
 }
 
+func withoutPassword(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return "(not a URL)"
+	}
+	return u.Redacted()
+}
+
 func read(fs *pflag.FlagSet, file string) (*viper.Viper, error) {
 	v := viper.New()
+	v.AllowEmptyEnv(true)
 	for _, k := range Knobs {
 		v.SetDefault(k.Key, k.Default)
-		names := []string{k.Key, k.Env()}
-		if k.Key == "appid" {
-			names = append(names, "APPID")
-		}
-		if err := v.BindEnv(names...); err != nil {
-			return nil, fmt.Errorf("knob %s: %w", k.Key, err)
+		if name := k.setBy(); name != "" {
+			if err := v.BindEnv(k.Key, name); err != nil {
+				return nil, fmt.Errorf("knob %s: %w", k.Key, err)
+			}
 		}
 		if f := fs.Lookup(k.Flag()); f != nil {
 			if err := v.BindPFlag(k.Key, f); err != nil {
@@ -267,6 +293,24 @@ func (c *Config) check() error {
 	if c.Session.Outbox < 4*c.Gateway.MaxMessage {
 		wrong("session.outbox", "must hold at least four of the longest messages (gateway.max_message is %d)", c.Gateway.MaxMessage)
 	}
+	for key, d := range map[string]time.Duration{
+		"gateway.ping": c.Gateway.Ping, "gateway.pong_timeout": c.Gateway.PongTimeout, "gateway.write_timeout": c.Gateway.WriteTimeout,
+		"session.command_timeout": c.Session.CommandTimeout, "room.open_timeout": c.Room.OpenTimeout, "room.linger": c.Room.Linger,
+		"room.fill_grace": c.Room.FillGrace, "drain.notice": c.Drain.Notice, "drain.spread": c.Drain.Spread,
+		"retention.age": c.Retention.Age, "retention.key_window": c.Retention.KeyWindow,
+	} {
+		if d < 0 || d > 0 && d < time.Millisecond {
+			wrong(key, "%v is no time to wait: say the unit, such as 25s", d)
+		}
+	}
+	if p := c.Gateway.Ping; p >= time.Millisecond && p < time.Second {
+		wrong("gateway.ping", "%v is less than a second", p)
+	}
+	for _, origin := range c.Gateway.Origins {
+		if !isOrigin(origin) {
+			wrong("gateway.origins", "%q is no origin: it looks like https://chat.example.com, without anything behind", origin)
+		}
+	}
 	if c.Room.Linger <= c.Session.CommandTimeout {
 		wrong("room.linger", "must be more than session.command_timeout (%v)", c.Session.CommandTimeout)
 	}
@@ -303,6 +347,12 @@ func isAPPID(s string) bool {
 		n = 10*n + int(r-'0')
 	}
 	return n < 1<<20
+}
+
+// isOrigin says whether a browser could send s as an Origin (RFC 6454 §6.1).
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && s == u.Scheme+"://"+strings.ToLower(u.Host)
 }
 
 func isLoopback(address string) bool {

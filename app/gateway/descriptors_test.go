@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -45,7 +44,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 	}()
 	lines := bufio.NewScanner(stdout)
 	address := waitFor(t, lines, "address ")
-	n := &node{dial: func() (net.Conn, error) { return net.Dial("tcp", address) }}
+	n := &node{dial: dialer(t, address)}
 
 	first := n.upgraded(t, "/ws/chat/lobby?user=first", "")
 	var crowd []net.Conn
@@ -100,10 +99,6 @@ func waitFor(t *testing.T, lines *bufio.Scanner, prefix string) string {
 
 // serveWithFewDescriptors is the child process: a node until stdin ends.
 func serveWithFewDescriptors(t *testing.T) {
-	resp, err := http.Get("http://127.0.0.1:1/") //nolint // opens what the runtime needs for a network
-	if err == nil {
-		_ = resp.Body.Close()
-	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 40, Max: 40}); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -140,6 +142,39 @@ func TestCloseHandshake(t *testing.T) {
 	if got := n.counted(t, "chatring_closed_total", "client"); got != 4 {
 		t.Errorf("%v closes counted under the label for codes that clients choose, want 4", got)
 	}
+}
+
+// A connection that ends without a close frame has broken: it is not answered
+// with one, least of all with 1000, and is counted as what it is.
+func TestBrokenConnection(t *testing.T) {
+	n := serve(t)
+	for i, c := range []struct {
+		name string
+		end  func(p *peer)
+	}{
+		{"no more bytes", func(p *peer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }},
+		{"no more bytes within a frame", func(p *peer) {
+			p.send(masked(fin|text, "{}")[:3])
+			_ = p.Conn.(*net.TCPConn).CloseWrite()
+		}},
+		{"reset", func(p *peer) {
+			_ = p.Conn.(*net.TCPConn).SetLinger(0)
+			_ = p.Close()
+		}},
+	} {
+		p := n.upgraded(t, "/ws/chat/lobby?user=alice", "")
+		p.hear("joined")
+		c.end(p)
+		if c.name != "reset" {
+			if rest, err := io.ReadAll(p.r); err != nil || len(rest) > 0 {
+				t.Errorf("%s: answered with % x, %v", c.name, rest, err)
+			}
+		}
+		eventually(t, c.name, func() bool { return n.counted(t, "chatring_closed_total", "1006") == float64(i+1) })
+	}
+	eventually(t, "nobody to be left", func() bool {
+		return n.counted(t, "chatring_members", "") == 0 && n.counted(t, "chatring_connections", "") == 0
+	})
 }
 
 // A ping's own payload comes back (RFC 6455 §5.5.3), whatever stands between.

@@ -69,12 +69,12 @@ func serve(t *testing.T, change ...func(*setup)) *node {
 	}, &n.count.Hub)
 	n.Gateway = gateway.New(h, s.auth, s.gateway, n.count)
 	if s.listener == nil {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.listener = ln
-		n.dial = func() (net.Conn, error) { return net.Dial("tcp", ln.Addr().String()) }
+		n.dial = dialer(t, ln.Addr().String())
 	} else {
 		n.dial = s.listener.(*pipes).dial
 	}
@@ -97,6 +97,11 @@ func serve(t *testing.T, change ...func(*setup)) *node {
 		}
 	})
 	return n
+}
+
+// dialer connects to an address for as long as the test runs.
+func dialer(t *testing.T, address string) func() (net.Conn, error) {
+	return func() (net.Conn, error) { return (&net.Dialer{}).DialContext(t.Context(), "tcp", address) }
 }
 
 // counted returns a counter's or a gauge's value; label is empty or that of
@@ -374,6 +379,7 @@ func (p *peer) ends() (code int, reason string) {
 	if extra, err := io.ReadAll(p.r); err != nil || len(extra) > 0 {
 		p.t.Errorf("after the close frame come %d bytes, %v", len(extra), err)
 	}
+	_ = p.Close()
 	if len(b) == 0 {
 		return 0, ""
 	}

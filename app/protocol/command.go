@@ -100,7 +100,7 @@ type wireCommand struct {
 func ParseCommand(frame []byte) (Command, *Error) {
 	var w wireCommand
 	if err := json.Unmarshal(frame, &w); err != nil {
-		return Command{}, badJSON(err)
+		return Command{ID: w.readID()}, badJSON(err)
 	}
 	if w.ID == nil || *w.ID == 0 {
 		return Command{}, &Error{Code: BadRequest, Message: `"id" must be a number from 1`}
@@ -116,6 +116,15 @@ func ParseCommand(frame []byte) (Command, *Error) {
 	}
 	c.Room = room
 	return c, nil
+}
+
+// readID returns the id as far as it could be read: a field of another type
+// does not keep it from being known.
+func (w *wireCommand) readID() uint64 {
+	if w.ID == nil {
+		return 0
+	}
+	return *w.ID
 }
 
 func (w *wireCommand) parseBody() (Body, *Error) {

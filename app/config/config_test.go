@@ -1,0 +1,344 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/chatring/chatring/app/config"
+)
+
+// flags are those of a command line.
+func flags(t *testing.T, args ...string) *pflag.FlagSet {
+	t.Helper()
+	fs := pflag.NewFlagSet("chatring", pflag.ContinueOnError)
+	config.AddFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
+
+func file(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// clean takes every knob out of the environment for the test's time.
+func clean(t *testing.T) {
+	t.Helper()
+	for _, e := range os.Environ() {
+		name, value, _ := strings.Cut(e, "=")
+		if name == "APPID" || strings.HasPrefix(name, "CHATRING_") {
+			t.Setenv(name, value) // puts it back
+			_ = os.Unsetenv(name)
+		}
+	}
+}
+
+// With nothing set, a node is a chat server for this machine.
+func TestDefaults(t *testing.T) {
+	clean(t)
+	c, err := config.Load(flags(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.APPID != "1111" || c.Listen != "127.0.0.1:8080" || c.Broker != "memory" || c.Auth.Mode != "dev" || c.Gateway.Ping != 25*time.Second {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A flag beats the environment, which beats the file, which beats the default.
+func TestPrecedence(t *testing.T) {
+	clean(t)
+	path := file(t, "node.yaml", "session: {rooms: 2}\ngateway: {ping: 7s, origins: [https://a.example]}\nlog: {level: debug}\n")
+	load := func(args ...string) config.Config {
+		t.Helper()
+		c, err := config.Load(flags(t, args...), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if got, want := load().Session.Rooms, 2; got != want {
+		t.Errorf("file: rooms = %d, want %d", got, want)
+	}
+	t.Setenv("CHATRING_SESSION_ROOMS", "3")
+	if got, want := load().Session.Rooms, 3; got != want {
+		t.Errorf("environment: rooms = %d, want %d", got, want)
+	}
+	c := load("--session-rooms=4")
+	if got, want := c.Session.Rooms, 4; got != want {
+		t.Errorf("flag: rooms = %d, want %d", got, want)
+	}
+	if c.Gateway.Ping != 7*time.Second || c.Log.Level != "debug" || !slices.Equal(c.Gateway.Origins, []string{"https://a.example"}) {
+		t.Errorf("file: %+v %+v", c.Gateway, c.Log)
+	}
+	if got, want := load("--session-rooms=128").Session.Rooms, 128; got != want {
+		t.Errorf("a flag that says the default: rooms = %d, want %d", got, want)
+	}
+}
+
+// other is a value that is not the knob's default, and may be set.
+func other(k config.Knob) string {
+	switch k.Key {
+	case "appid":
+		return "2222"
+	case "env":
+		return "production"
+	case "broker":
+		return "redis"
+	case "redis.url":
+		return "redis://10.0.0.1:6379/1"
+	case "auth.mode":
+		return "jwt"
+	case "log.level":
+		return "warn"
+	case "log.format":
+		return "text"
+	case "gateway.origins":
+		return "https://a.example"
+	}
+	switch d := k.Default.(type) {
+	case int:
+		return fmt.Sprint(d + 1)
+	case int64:
+		return fmt.Sprint(d + 1)
+	case time.Duration:
+		return (d + time.Second).String()
+	}
+	return "127.0.0.2:1"
+}
+
+// fields returns the value of every field of a Config under the name of its
+// knob.
+func fields(v reflect.Value, prefix string) map[string]string {
+	all := make(map[string]string)
+	for i := range v.NumField() {
+		key := prefix + v.Type().Field(i).Tag.Get("mapstructure")
+		if f := v.Field(i); f.Kind() == reflect.Struct {
+			for k, s := range fields(f, key+".") {
+				all[k] = s
+			}
+		} else {
+			all[key] = strings.Trim(fmt.Sprint(f.Interface()), "[]")
+		}
+	}
+	return all
+}
+
+// Every knob has a field and every field a knob, whose default, environment
+// variable and flag all reach it.
+func TestEveryKnobHasAField(t *testing.T) {
+	clean(t)
+	var keys []string
+	for _, k := range config.Knobs {
+		keys = append(keys, k.Key)
+		if k.Help == "" {
+			t.Errorf("%s has no words", k.Key)
+		}
+	}
+	c, _ := config.Load(flags(t), "")
+	for key := range fields(reflect.ValueOf(c), "") {
+		if !slices.Contains(keys, key) {
+			t.Errorf("field %s has no knob", key)
+		}
+	}
+	for _, k := range config.Knobs {
+		t.Run(k.Key, func(t *testing.T) {
+			want := other(k)
+			// Errors are for settings that do not go together; the value stands.
+			c, _ := config.Load(flags(t, "--"+k.Flag(), want), "")
+			if got, ok := fields(reflect.ValueOf(c), "")[k.Key]; !ok || got != want {
+				t.Errorf("--%s %s gives %q", k.Flag(), want, got)
+			}
+			t.Setenv(k.Env(), want)
+			c, _ = config.Load(flags(t), "")
+			if got := fields(reflect.ValueOf(c), "")[k.Key]; got != want {
+				t.Errorf("%s=%s gives %q", k.Env(), want, got)
+			}
+			// Without flags at all, as a library would read it.
+			c, _ = config.Load(pflag.NewFlagSet("none", pflag.ContinueOnError), "")
+			if got := fields(reflect.ValueOf(c), "")[k.Key]; got != want {
+				t.Errorf("%s=%s without flags gives %q", k.Env(), want, got)
+			}
+			if got := config.UnknownEnv(); len(got) > 0 {
+				t.Errorf("UnknownEnv = %v", got)
+			}
+		})
+	}
+}
+
+// APPID alone names the node, as in the Compose file; CHATRING_APPID says it
+// more exactly.
+func TestAPPID(t *testing.T) {
+	clean(t)
+	t.Setenv("APPID", "3333")
+	if c, err := config.Load(flags(t), ""); err != nil || c.APPID != "3333" {
+		t.Errorf("APPID: %s, %v", c.APPID, err)
+	}
+	t.Setenv("CHATRING_APPID", "4444")
+	if c, err := config.Load(flags(t), ""); err != nil || c.APPID != "4444" {
+		t.Errorf("CHATRING_APPID: %s, %v", c.APPID, err)
+	}
+	for _, bad := range []string{"0", "01", "-1", "a", "1048576", "99999999", " 1", "1.5"} {
+		if _, err := config.Load(flags(t, "--appid="+bad), ""); err == nil {
+			t.Errorf("appid %q is accepted", bad)
+		}
+	}
+}
+
+// An empty variable is as good as none, but for the operators' port, which it
+// turns off.
+func TestEmptyEnvironment(t *testing.T) {
+	clean(t)
+	for _, k := range config.Knobs {
+		t.Setenv(k.Env(), "")
+	}
+	c, err := config.Load(flags(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Ops.Listen != "" {
+		t.Errorf("ops.listen = %q, want none", c.Ops.Listen)
+	}
+	if c.APPID != "1111" || c.Gateway.Ping != 25*time.Second {
+		t.Errorf("%+v", c)
+	}
+	if c, err := config.Load(flags(t, "--ops-listen", ":1"), ""); err != nil || c.Ops.Listen != ":1" {
+		t.Errorf("the flag gives %q, %v", c.Ops.Listen, err)
+	}
+}
+
+// A file with a key that no knob has is refused, and the key is named: it is
+// a typing error. So is a file that is not there.
+func TestFile(t *testing.T) {
+	clean(t)
+	for _, c := range []struct{ name, content, want string }{
+		{"a.yaml", "sesion: {rooms: 2}", "sesion"},
+		{"b.yaml", "session: {room: 2}", "room"},
+		{"c.yaml", "session: {rooms: many}", "rooms"},
+		{"d.yaml", "session: [", "yaml"},
+		{"e.toml", "[session]\nroms = 1", "roms"},
+		{"g.yaml", "gateway: {ping: 25}", "gateway.ping"}, // 25 nanoseconds
+		{"h.yaml", "auth: {secret: hunter2}", "secret"},
+	} {
+		_, err := config.Load(flags(t), file(t, c.name, c.content))
+		if c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s %q: %v, want an error that names %q", c.name, c.content, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v shows a secret", c.name, err)
+		}
+	}
+	if _, err := config.Load(flags(t), filepath.Join(t.TempDir(), "none.yaml")); err == nil {
+		t.Error("a file that is not there is accepted")
+	}
+}
+
+// Dev mode, which believes every name, happens by itself only where no
+// stranger can connect, and in production not at all.
+func TestAuthMode(t *testing.T) {
+	clean(t)
+	for _, c := range []struct {
+		args string
+		mode string // empty: refused
+	}{
+		{"", "dev"},
+		{"--listen=localhost:1", "dev"},
+		{"--listen=[::1]:1", "dev"},
+		{"--listen=:8080", ""},
+		{"--listen=0.0.0.0:8080", ""},
+		{"--listen=10.0.0.1:8080", ""},
+		{"--broker=redis", ""},
+		{"--listen=:8080 --auth-mode=dev", "dev"},
+		{"--env=production", ""},
+		{"--env=production --auth-mode=dev", ""},
+		{"--env=production --auth-mode=jwt", ""},
+		{"--env=production --auth-mode=jwt --auth-secret-file=f", "jwt"},
+		{"--auth-mode=basic", ""},
+	} {
+		got, err := config.Load(flags(t, strings.Fields(c.args)...), "")
+		if (err != nil) != (c.mode == "") || err == nil && got.Auth.Mode != c.mode {
+			t.Errorf("%s: mode %q, %v, want %q", c.args, got.Auth.Mode, err, c.mode)
+		}
+	}
+}
+
+// What is wrong is said all at once, under the names of the knobs.
+func TestEveryErrorAtOnce(t *testing.T) {
+	clean(t)
+	_, err := config.Load(flags(t, "--env=x", "--broker=x", "--log-level=x", "--log-format=x", "--appid=x", "--listen=x", "--ops-listen=x",
+		"--auth-mode=x", "--gateway-ping=0s", "--gateway-pong-timeout=-1s", "--session-outbox=0", "--room-linger=1s", "--drain-spread=-1s",
+		"--gateway-origins=chat.example.com,https://b.example/"), "")
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, key := range []string{
+		"env", "broker", "log.level", "log.format", "appid", "listen", "ops.listen", "auth.mode", "gateway.ping", "gateway.pong_timeout",
+		"session.outbox", "room.linger", "drain.spread", `gateway.origins: "chat.example.com"`, `gateway.origins: "https://b.example/"`,
+	} {
+		if !strings.Contains("\n"+err.Error(), "\n"+key) {
+			t.Errorf("%s is not named in %q", key, err)
+		}
+	}
+}
+
+// Origins in the environment are a list, and spaces do not count.
+func TestOriginsInEnvironment(t *testing.T) {
+	clean(t)
+	t.Setenv("CHATRING_GATEWAY_ORIGINS", "https://a.example, https://b.example:8443")
+	c, err := config.Load(flags(t), "")
+	if want := []string{"https://a.example", "https://b.example:8443"}; err != nil || !slices.Equal(c.Gateway.Origins, want) {
+		t.Errorf("%q, %v, want %q", c.Gateway.Origins, err, want)
+	}
+}
+
+// What people are shown has no passwords in it, whatever is wrong with the URL.
+func TestValues(t *testing.T) {
+	clean(t)
+	for _, url := range []string{
+		"redis://chat:hunter2@10.0.0.1:6379/0",
+		"rediss://:hunter2@redis",
+		"redis://:hunter2%zz@redis",
+		"redis://:hunter2@redis:port",
+	} {
+		values, err := config.Values(flags(t, "--redis-url", url, "--gateway-ping=7s"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, k := range config.Knobs {
+			if strings.Contains(values[i], "hunter2") {
+				t.Errorf("%s = %s", k.Key, values[i])
+			}
+			if k.Key == "gateway.ping" && values[i] != "7s" {
+				t.Errorf("%s = %s, want 7s", k.Key, values[i])
+			}
+		}
+		_, err = config.Load(flags(t, "--redis-url", url), "")
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("Load = %v", err)
+		}
+	}
+}
+
+// A variable that looks like a knob and is none is found.
+func TestUnknownEnv(t *testing.T) {
+	clean(t)
+	t.Setenv("CHATRING_SESION_ROOMS", "1")
+	t.Setenv("CHATRING_LISTEN", ":1")
+	if got, want := config.UnknownEnv(), []string{"CHATRING_SESION_ROOMS"}; !slices.Equal(got, want) {
+		t.Errorf("UnknownEnv = %v, want %v", got, want)
+	}
+}
