@@ -203,12 +203,39 @@ func (w *wireCommand) parseData() ([]byte, *Error) {
 	if len(w.Data) == 0 {
 		return nil, &Error{Code: BadRequest, Message: `"data" is missing`}
 	}
+	if depth(w.Data) > MaxDepth {
+		return nil, &Error{Code: BadRequest, Message: fmt.Sprintf(`"data" is nested deeper than %d`, MaxDepth)}
+	}
 	var b bytes.Buffer
 	b.Grow(len(w.Data))
 	if err := json.Compact(&b, w.Data); err != nil {
 		return nil, badJSON(err)
 	}
 	return b.Bytes(), nil
+}
+
+// MaxDepth is how deep arrays and objects in "data" may be nested: other
+// clients' parsers give up at some depth.
+const MaxDepth = 32
+
+// depth returns how deep valid JSON is nested.
+func depth(j []byte) int {
+	deepest, now, quoted := 0, 0, false
+	for i := 0; i < len(j); i++ {
+		switch c := j[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			now++
+			deepest = max(deepest, now)
+		case c == '}' || c == ']':
+			now--
+		}
+	}
+	return deepest
 }
 
 func parsePosition(field string, s *string) (*chat.Position, *Error) {

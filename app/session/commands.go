@@ -44,7 +44,7 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 	if len(s.rooms) >= s.limits.Rooms {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first"}
 	}
-	if err := s.join(ctx, c.Room, hub.Join{Options: j.Options}); err != nil {
+	if err := s.join(ctx, c.Room, hub.Join{Options: j.Options, Watch: s.watch}); err != nil {
 		return protocol.Frame{}, err
 	}
 	return protocol.OkAt(c.ID, s.rooms[len(s.rooms)-1].JoinedAt()), nil

@@ -17,16 +17,36 @@ type outbox struct {
 	writing bool               // a writer goroutine exists
 	closing bool               // nothing more is taken in
 	code    protocol.CloseCode // how to finish, once closing
+	relief  chan struct{}      // closed when less waits; nil when nobody asked
 }
 
 // keepFrames is how many slots an emptied outbox keeps for the next burst; a
 // longer one is given back.
 const keepFrames = 64
 
-func (o *outbox) isClosing() bool {
+// await returns when at most half of limit waits, so that what a client asks
+// for slows down that client and does not end it. It says whether the outbox
+// still takes anything in.
+func (o *outbox) await(limit int) (open bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.closing
+	for o.bytes > limit/2 && !o.closing {
+		if o.relief == nil {
+			o.relief = make(chan struct{})
+		}
+		relief := o.relief
+		o.mu.Unlock()
+		<-relief
+		o.mu.Lock()
+	}
+	return !o.closing
+}
+
+func (o *outbox) relieve() {
+	if o.relief != nil {
+		close(o.relief)
+		o.relief = nil
+	}
 }
 
 // drop takes nothing more in, and says whether the outbox was closing anyway;
@@ -100,6 +120,7 @@ func (s *Session) closeLocked(code protocol.CloseCode) {
 		return
 	}
 	o.closing, o.code = true, code
+	o.relieve()
 	s.conn.Hurry()
 	if !o.writing {
 		o.writing = true
@@ -136,6 +157,7 @@ func (s *Session) take(written []protocol.Frame) ([]protocol.Frame, protocol.Clo
 	for _, f := range written {
 		o.bytes -= f.Size()
 	}
+	o.relieve()
 	clear(written)
 	if cap(written) > keepFrames {
 		written = nil

@@ -35,8 +35,9 @@ type Conn interface {
 
 // Limits bound what one session may hold.
 type Limits struct {
-	// Outbox is how many bytes may wait for one reader. Raise it for bursty
-	// rooms; a full outbox closes the session, which comes back by position.
+	// Outbox is how many bytes may wait for one reader, beside what a join
+	// recovers from the window. Raise it for bursty rooms; a full outbox
+	// closes the session, which comes back by position.
 	Outbox int
 	// Rooms is how many rooms one session may join.
 	Rooms int
@@ -58,9 +59,10 @@ type Session struct {
 	limits *Limits
 	count  *metrics.Sessions
 
-	// Owned by Handle, the reading goroutine.
+	// Owned by the reading goroutine.
 	rooms   []*hub.Member
 	strikes int
+	watch   bool // all rooms are joined read-only
 
 	outbox outbox
 }
@@ -80,6 +82,7 @@ func (s *Session) ID() string { return s.id }
 // the session closes itself.
 func (s *Session) Start(hello protocol.Hello, room chat.RoomID, j hub.Join) {
 	hello.User, hello.Session = s.user, s.id
+	s.watch = j.Watch
 	s.Send(hello.Frame())
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.CommandTimeout)
 	defer cancel()
@@ -89,9 +92,10 @@ func (s *Session) Start(hello protocol.Hello, room chat.RoomID, j hub.Join) {
 	}
 }
 
-// Handle runs one command to its end and queues its reply. Frame is not kept.
+// Handle runs one command to its end and queues its reply. It waits first while
+// much waits for the client. Frame is not kept.
 func (s *Session) Handle(frame []byte) {
-	if s.outbox.isClosing() {
+	if !s.outbox.await(s.limits.Outbox) {
 		return
 	}
 	s.count.Commands.Inc()

@@ -1,0 +1,218 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chatring/chatring/app/hub"
+	"github.com/chatring/chatring/app/membroker"
+	"github.com/chatring/chatring/app/metrics"
+	"github.com/chatring/chatring/app/protocol"
+	"github.com/chatring/chatring/app/session"
+)
+
+// A conn is a transport that takes a batch each time that it is let.
+type conn struct {
+	let chan struct{} // one token for each Write; closed: any number
+
+	mu      sync.Mutex
+	batches [][]string
+	code    protocol.CloseCode
+	hurried bool
+}
+
+func (c *conn) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
+	var batch []string
+	for _, f := range frames {
+		batch = append(batch, string(f.JSON()))
+	}
+	<-c.let
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.batches = append(c.batches, batch)
+	return true, 0
+}
+
+func (c *conn) Hurry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hurried = true
+}
+
+func (c *conn) Finish(code protocol.CloseCode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code != 0 {
+		panic("finished twice")
+	}
+	c.code = code
+}
+
+func (c *conn) written() (frames []string, writes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.batches {
+		frames = append(frames, b...)
+	}
+	return frames, len(c.batches)
+}
+
+// inBubble runs a story with a session of alice in the lobby of one node.
+func inBubble(t *testing.T, outbox int, story func(t *testing.T, s *session.Session, c *conn)) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hub.New(membroker.New().Node("1111"), hub.Options{
+			Window: 64, WindowBudget: 1 << 20, Linger: time.Minute, OpenTimeout: time.Second, FillGrace: time.Millisecond,
+		}, &metrics.New("1111", "test").Hub)
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		c := &conn{let: make(chan struct{}, 1000)}
+		limits := &session.Limits{Outbox: outbox, Rooms: 4, CommandTimeout: time.Second, Strikes: 3}
+		s := session.New(h, "alice", c, limits, &metrics.New("1111", "test").Sessions)
+		s.Start(protocol.Hello{}, "lobby", hub.Join{})
+		story(t, s, c)
+		close(c.let)
+		s.End()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func frame(n int) protocol.Frame { return protocol.Ok(uint64(n)) }
+
+// What gathers while a write is under way goes out in one, in order.
+func TestEverythingQueuedIsOneWrite(t *testing.T) {
+	inBubble(t, 1<<20, func(t *testing.T, s *session.Session, c *conn) {
+		for range 2 {
+			c.let <- struct{}{} // hello, joined
+		}
+		synctest.Wait()
+		_, before := c.written()
+		for n := range 500 {
+			s.Send(frame(n + 1))
+			if n == 0 {
+				synctest.Wait() // the writer has taken the first
+			}
+		}
+		c.let <- struct{}{}
+		c.let <- struct{}{}
+		synctest.Wait()
+		frames, writes := c.written()
+		if writes-before > 2 {
+			t.Errorf("500 frames took %d writes, want 2", writes-before)
+		}
+		for n, f := range frames[len(frames)-500:] {
+			if want := fmt.Sprintf(`{"id":%d,"ok":{}}`, n+1); f != want {
+				t.Fatalf("frame %d = %s, want %s", n, f, want)
+			}
+		}
+	})
+}
+
+// What waits for one reader never exceeds the outbox; at the limit the session
+// is closed with a code that brings it back.
+func TestFullOutboxClosesTheSession(t *testing.T) {
+	inBubble(t, 4096, func(t *testing.T, s *session.Session, c *conn) {
+		synctest.Wait()
+		for n := range 1000 {
+			s.Send(frame(n + 1000))
+		}
+		for range 5 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		frames, _ := c.written()
+		size := 0
+		for _, f := range frames {
+			size += len(f)
+		}
+		if size > 4096 {
+			t.Errorf("%d bytes waited, limit 4096", size)
+		}
+		if c.code != protocol.CloseSlowConsumer || !c.hurried {
+			t.Errorf("closed with %d (hurried: %v), want %d", c.code, c.hurried, protocol.CloseSlowConsumer)
+		}
+	})
+}
+
+// What waits is written before the close, and nothing after it; the first code
+// counts.
+func TestCloseComesLast(t *testing.T) {
+	inBubble(t, 1<<20, func(t *testing.T, s *session.Session, c *conn) {
+		synctest.Wait()
+		s.Send(frame(1))
+		s.Close(protocol.CloseDrain)
+		s.Close(protocol.CloseIdle)
+		s.Send(frame(2))
+		for range 5 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		frames, _ := c.written()
+		if got, want := frames[len(frames)-1], `{"id":1,"ok":{}}`; got != want {
+			t.Errorf("last frame = %s, want %s", got, want)
+		}
+		if c.code != protocol.CloseDrain {
+			t.Errorf("closed with %d, want %d", c.code, protocol.CloseDrain)
+		}
+	})
+}
+
+// A client that asks for more than it reads is slowed down, and gets every
+// answer.
+func TestOwnRepliesSlowDownTheirClient(t *testing.T) {
+	inBubble(t, 64<<10, func(t *testing.T, s *session.Session, c *conn) {
+		for range 200 {
+			c.let <- struct{}{}
+		}
+		body := strings.Repeat("x", 1000)
+		for n := range 40 {
+			s.Handle(fmt.Appendf(nil, `{"id":%d,"cmd":"publish","room":"lobby","data":%q}`, n+1, body))
+		}
+		synctest.Wait()
+		for len(c.let) > 0 {
+			<-c.let // from here on it reads slowly
+		}
+		answered := make(chan bool)
+		go func() {
+			for n := range 20 {
+				s.Handle(fmt.Appendf(nil, `{"id":%d,"cmd":"history","room":"lobby","limit":40}`, 100+n))
+			}
+			close(answered)
+		}()
+		for reading := true; reading; {
+			time.Sleep(100 * time.Millisecond) // the bubble's clock
+			select {
+			case c.let <- struct{}{}:
+			case <-answered:
+				reading = false
+			}
+		}
+		for range 10 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		frames, _ := c.written()
+		pages := 0
+		for _, f := range frames {
+			var reply struct {
+				ID int
+				OK struct{ Messages []any }
+			}
+			if json.Unmarshal([]byte(f), &reply) == nil && len(reply.OK.Messages) == 40 {
+				pages++
+			}
+		}
+		if pages != 20 || c.code != 0 {
+			t.Errorf("got %d of 20 pages, closed with %d", pages, c.code)
+		}
+	})
+}
