@@ -1,0 +1,96 @@
+#!lua
+-- The heart of the system: gives one draft its position in its room's log,
+-- keeps it, and tells the other nodes. Scripts run one at a time, so what is
+-- decided here is decided for all nodes.
+--
+-- KEYS  1 log         the room's stream; its IDs are the positions
+--       2 keys        the senders' keys of this generation
+--       3 keys:old    those of the generation before
+-- ARGV  1 own         the channel of the connection on which the appending
+--                     node hears this room; "" if it does not
+--       2 channel     the room's channel
+--       3 from        4 key    5 body    6 a digest of the body
+--       7 epoch and 8 offset of the last position that the node has seen; 0 0
+--       9 how many entries to keep     10 for how long, in seconds
+--      11 for how long to keep a sender's key, in milliseconds
+-- Answers { position, time in ms, 1 if it was here before, listening others };
+-- the error CONFLICT if the key was used for another body.
+--
+-- Numbers are doubles: whole up to 2^53, which epochs in milliseconds and
+-- offsets do not reach. They are printed by %.0f, because .. would round them.
+
+local log, keys, old = KEYS[1], KEYS[2], KEYS[3]
+local own, channel, from, key, body, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local seen_epoch, seen_offset = tonumber(ARGV[7]), tonumber(ARGV[8])
+local keep, keep_seconds, window = ARGV[9], ARGV[10], tonumber(ARGV[11])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- The others who listen are the room's subscribers without the appender
+-- itself, if the connection that it names is among the living.
+local function answer(position, at, before)
+  local n = redis.call('PUBSUB', 'NUMSUB', channel, own)
+  local listening = n[2] - (n[4] > 0 and 1 or 0)
+  if listening > 0 then
+    redis.call('PUBLISH', channel,
+      table.concat({ 'p', position, at, from, key, body }, ' '))
+  end
+  return { position, at, before, listening }
+end
+
+local tail = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+
+-- 1. The key. Neither users nor keys have spaces, so their pair has one, and
+-- the field "born" is no pair. A log that is gone takes its keys with it: they
+-- would answer positions that nobody can read. The first publication is told
+-- to the others again, because its first telling may have been withheld for a
+-- subscription that ended while its answer was lost.
+local sender = from .. ' ' .. key
+local born = false
+if tail then
+  local known = redis.call('HMGET', keys, sender, 'born')
+  born = tonumber(known[2])
+  local first = known[1] or redis.call('HGET', old, sender)
+  if first then
+    local position, at, of = string.match(first, '^(%S+) (%S+) (%S+)$')
+    if of ~= digest then
+      return redis.error_reply('CONFLICT the key was used for another body')
+    end
+    return answer(position, at, 1)
+  end
+else
+  redis.call('DEL', keys, old)
+end
+
+-- 2. The witness. A node that has seen more than the log holds proves that the
+-- log has lost its tail; a new epoch keeps positions from being given twice.
+local epoch, offset = 0, -1
+if tail then
+  epoch, offset = string.match(tail[1], '^(%d+)-(%d+)$')
+  epoch, offset = tonumber(epoch), tonumber(offset)
+end
+if not tail or epoch < seen_epoch or (epoch == seen_epoch and offset < seen_offset) then
+  epoch = math.max(now, epoch + 1, seen_epoch + 1)
+end
+
+-- 3. The log. Redis counts the offsets of an epoch by itself.
+local at = string.format('%.0f', now)
+local position = redis.call('XADD', log, 'MAXLEN', '~', keep, string.format('%.0f-*', epoch),
+  'at', at, 'from', from, 'key', key, 'body', body)
+redis.call('EXPIRE', log, keep_seconds)
+
+-- 4. The window of keys, in two generations: when the younger one is as old as
+-- the window it becomes the older one, which is as old as two windows when the
+-- next takes its place or it expires. So each key stays one window at least.
+if born and now - born >= window then
+  redis.call('RENAME', keys, old)
+  born = false
+end
+redis.call('HSET', keys, sender, position .. ' ' .. at .. ' ' .. digest)
+if not born then
+  redis.call('HSET', keys, 'born', at)
+  redis.call('PEXPIRE', keys, string.format('%.0f', 2 * window))
+end
+
+return answer(position, at, 0)

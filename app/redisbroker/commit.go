@@ -1,0 +1,259 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chatring/chatring/app/chat"
+)
+
+// Bounds of one round trip: large enough to keep Redis busy, small enough to
+// be answered well within the read timeout.
+const (
+	maxBatchCalls = 512
+	maxBatchBytes = 1 << 20
+	// callOverhead is what a call costs beside its payload, roughly.
+	callOverhead = 512
+)
+
+// Pauses before the same calls are sent again.
+const (
+	minRetryPause = 20 * time.Millisecond
+	maxRetryPause = 250 * time.Millisecond
+)
+
+// A call is one run of a script.
+type call struct {
+	// Static after construction.
+	script  *script
+	keys    []any
+	room    chat.RoomID // the room that the call tells others about; may be ""
+	channel string      // where it tells them
+	args    []any       // what follows own and channel
+	size    int         // of the payload, in bytes
+	again   bool        // a lost answer may be asked for again
+
+	// Owned by the committer until done is closed.
+	ctx   context.Context
+	own   string // the claimed connection's channel, or ""
+	reply any
+	err   error
+	done  chan struct{}
+}
+
+func (c *call) cost() int { return c.size + callOverhead }
+
+// command is what Redis is sent.
+func (c *call) command() []any {
+	args := make([]any, 0, 5+len(c.keys)+len(c.args))
+	args = append(args, "evalsha", c.script.sha, len(c.keys))
+	args = append(args, c.keys...)
+	args = append(args, c.own, c.channel)
+	return append(args, c.args...)
+}
+
+// A committer runs scripts in groups: what arrives while a round trip is out
+// goes with the next. Its queue is bounded in bytes; a call that does not fit
+// is refused at once. All methods may be called concurrently, except run.
+type committer struct {
+	// Static after construction.
+	client   *redis.Client
+	bridge   *bridge
+	counters *counters
+	limit    int           // bytes
+	wake     chan struct{} // holds one token while the queue may have something; never closed
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	queue  []*call
+	bytes  int
+	closed bool
+}
+
+func newCommitter(client *redis.Client, b *bridge, n *counters, o Options) *committer {
+	return &committer{client: client, bridge: b, counters: n, limit: o.QueueBytes, wake: make(chan struct{}, 1)}
+}
+
+// do runs a call and returns the script's reply, or an error that wraps
+// chat.ErrUnavailable or chat.ErrConflict.
+func (c *committer) do(ctx context.Context, call *call) (any, error) {
+	if err := c.submit(ctx, call); err != nil {
+		return nil, err
+	}
+	select {
+	case <-call.done:
+		return call.reply, call.err
+	case <-ctx.Done():
+		return nil, unavailable(context.Cause(ctx))
+	}
+}
+
+// submit queues a call and does not wait. The call is dropped if ctx ends
+// before it is sent.
+func (c *committer) submit(ctx context.Context, call *call) error {
+	if ctx.Err() != nil {
+		return unavailable(context.Cause(ctx))
+	}
+	call.ctx = ctx
+	call.done = make(chan struct{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("%w: the node is stopping", chat.ErrUnavailable)
+	}
+	if c.bytes+call.cost() > c.limit {
+		c.counters.refused.Add(1)
+		return fmt.Errorf("%w: too much waits for Redis", chat.ErrUnavailable)
+	}
+	c.queue = append(c.queue, call)
+	c.bytes += call.cost()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// run sends batches until ctx ends; what waits then is answered with an error.
+func (c *committer) run(ctx context.Context) {
+	defer c.close()
+	c.load(ctx)
+	pause := minRetryPause
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		}
+		for batch := c.next(); len(batch) > 0 && ctx.Err() == nil; batch = c.next() {
+			unanswered := c.commit(ctx, batch)
+			if len(unanswered) == 0 {
+				pause = minRetryPause
+				continue
+			}
+			c.putBack(unanswered)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, maxRetryPause)
+		}
+	}
+}
+
+// next takes the next batch from the queue.
+func (c *committer) next() []*call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var batch []*call
+	size, taken := 0, 0
+	for _, call := range c.queue {
+		if len(batch) == maxBatchCalls || len(batch) > 0 && size+call.cost() > maxBatchBytes {
+			break
+		}
+		taken++
+		c.bytes -= call.cost()
+		if call.ctx.Err() != nil { // nobody waits for it
+			finish(call, nil, unavailable(context.Cause(call.ctx)))
+			continue
+		}
+		size += call.cost()
+		batch = append(batch, call)
+	}
+	clear(c.queue[:taken])
+	c.queue = c.queue[taken:]
+	return batch
+}
+
+// putBack makes calls the first of the queue.
+func (c *committer) putBack(calls []*call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, call := range calls {
+		c.bytes += call.cost()
+	}
+	c.queue = append(calls, c.queue...)
+}
+
+func (c *committer) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, call := range c.queue {
+		finish(call, nil, fmt.Errorf("%w: the node is stopping", chat.ErrUnavailable))
+	}
+	c.queue, c.bytes = nil, 0
+}
+
+func finish(call *call, reply any, err error) {
+	call.reply, call.err = reply, err
+	close(call.done)
+}
+
+// commit sends a batch, hands out the answers, and returns the calls to be
+// sent again.
+//
+// A call says which connection hears its room. That is claimed here and
+// released when the answer is in; the bridge does not unsubscribe a room while
+// it is claimed, so an answered script has never discounted a subscription
+// that was gone.
+func (c *committer) commit(ctx context.Context, batch []*call) (again []*call) {
+	pipe := c.client.Pipeline()
+	cmds := make([]*redis.Cmd, len(batch))
+	var claimed []chat.RoomID
+	for i, call := range batch {
+		call.own = c.bridge.claim(call.room)
+		if call.own != "" {
+			claimed = append(claimed, call.room)
+		}
+		cmds[i] = pipe.Do(ctx, call.command()...)
+	}
+	c.counters.batches.Add(1)
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	c.bridge.release(claimed)
+
+	unloaded := false
+	for i, call := range batch {
+		reply, err := cmds[i].Result()
+		switch {
+		case err == nil:
+			finish(call, reply, nil)
+		case redis.HasErrorPrefix(err, "NOSCRIPT"):
+			unloaded = true
+			again = append(again, call)
+		case call.again && lost(err):
+			c.counters.retries.Add(1)
+			again = append(again, call)
+		case redis.HasErrorPrefix(err, "CONFLICT"):
+			finish(call, nil, chat.ErrConflict)
+		default:
+			finish(call, nil, unavailable(err))
+		}
+	}
+	if unloaded {
+		c.load(ctx)
+	}
+	return again
+}
+
+// lost says whether it is unknown if a command ran, or known that Redis was
+// only too young to run it: both are worth another try.
+func lost(err error) bool {
+	var answered redis.Error
+	return !errors.As(err, &answered) || redis.HasErrorPrefix(err, "LOADING")
+}
+
+// load gives Redis the scripts. It need not succeed: the calls that miss them
+// come again.
+func (c *committer) load(ctx context.Context) {
+	pipe := c.client.Pipeline()
+	for _, s := range []*script{appendScript, signalScript} {
+		pipe.ScriptLoad(ctx, s.source)
+	}
+	_, _ = pipe.Exec(ctx)
+}

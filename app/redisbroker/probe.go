@@ -1,0 +1,65 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+var (
+	errNoEcho = errors.New("a probe was published and did not come back")
+	errDeaf   = errors.New("Redis does not know the connection any more")
+)
+
+// probe publishes to the node's own channel and expects to hear it on the
+// connection, again and again. TCP and PING can look well on a connection that
+// hears nothing; an echo cannot. When Redis does not take the probe at all,
+// that says nothing about the connection, and it is left alone: it comes back
+// with Redis, or the next probe finds it out.
+func (c *connection) probe(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.settled:
+	case <-time.After(maxSettle):
+		return errUnsettled
+	}
+	o := c.bridge.broker.options
+	tick := time.NewTicker(o.ProbeEvery)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if err := c.probeOnce(ctx, strconv.Itoa(n), o.ProbeTimeout); err != nil {
+			return fmt.Errorf("probe: %w", err)
+		}
+	}
+}
+
+func (c *connection) probeOnce(ctx context.Context, n string, timeout time.Duration) error {
+	reached, err := c.bridge.broker.reads.Publish(ctx, c.channel, kindProbe+" "+n).Result()
+	if err != nil {
+		return ctx.Err()
+	}
+	if reached == 0 {
+		return errDeaf
+	}
+	late := time.After(timeout)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late:
+			return errNoEcho
+		case echo := <-c.echoes:
+			if echo == n {
+				return nil
+			}
+		}
+	}
+}

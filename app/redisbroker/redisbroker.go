@@ -1,0 +1,204 @@
+// Package redisbroker is chat.Broker on Redis 7.0 or later: a room's log is a
+// stream whose IDs are the positions, one script gives the positions, and
+// pub/sub is the bridge between nodes. It knows nothing of members, windows
+// and sockets.
+//
+// Two rules make the bridge cheap and honest:
+//
+//   - Redis' subscriber table says who listens. A script that appends asks it,
+//     and publishes only when another node would hear. The appender discounts
+//     its own subscription by naming the connection that holds it, so a
+//     connection that is gone is never discounted.
+//   - Nothing is believed about a connection: it proves itself by an echo, and
+//     whatever happened to it, the sink hears Resumed when its successor has
+//     all rooms again.
+//
+// Locks: bridge.mu, committer.mu and questions.mu are each held for a few
+// lines, never across I/O, and never two at once.
+package redisbroker
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/chatring/chatring/app/chat"
+)
+
+// Options are what a Broker is built from. Zero fields take their defaults.
+type Options struct {
+	// URL says where Redis is: redis://[user:password@]host[:port][/db], or
+	// rediss:// for TLS. It is never logged.
+	URL string
+	// AppID is the node's APPID, for the name of its channel.
+	AppID string
+
+	// Retention is how many publications of a room are kept at least; Redis
+	// trims by whole stream nodes, so up to a hundred more may stay. Default
+	// 10,000. Raise it where members page far back and memory is plenty.
+	Retention int
+	// RetentionAge is how long a room's log outlives its last publication.
+	// Default seven days.
+	RetentionAge time.Duration
+	// KeyWindow is how long a sender's key is remembered at least: a retry
+	// within that time is harmless. Default five minutes. Raise it when
+	// clients retry across longer outages; it costs about 150 bytes of Redis
+	// memory for each publication in it.
+	KeyWindow time.Duration
+
+	// Patience ends a call whose context has no deadline. Default 3 s.
+	Patience time.Duration
+	// QueueBytes bounds what waits for Redis on this node; what does not fit
+	// is refused with chat.ErrUnavailable. Default 16 MiB.
+	QueueBytes int
+
+	// ProbeEvery is how often the bridge is tried, and ProbeTimeout how long
+	// its echo may take: a bridge that swallows everything is noticed within
+	// the sum of both. Defaults 1 s and 1.5 s, so that it takes less than 3 s
+	// until the bridge is rebuilt. Raise the timeout where Redis is known to
+	// stall longer than that.
+	ProbeEvery, ProbeTimeout time.Duration
+
+	// Log hears of interruptions and of entries that cannot be read. Default
+	// slog.Default().
+	Log *slog.Logger
+}
+
+func (o *Options) setDefaults() {
+	o.Retention = cmp.Or(o.Retention, 10_000)
+	o.RetentionAge = cmp.Or(o.RetentionAge, 7*24*time.Hour)
+	o.KeyWindow = cmp.Or(o.KeyWindow, 5*time.Minute)
+	o.Patience = cmp.Or(o.Patience, 3*time.Second)
+	o.QueueBytes = cmp.Or(o.QueueBytes, 16<<20)
+	o.ProbeEvery = cmp.Or(o.ProbeEvery, time.Second)
+	o.ProbeTimeout = cmp.Or(o.ProbeTimeout, 1500*time.Millisecond)
+	o.Log = cmp.Or(o.Log, slog.Default())
+}
+
+// A Broker is one node's way to the rooms in Redis. It implements chat.Broker.
+type Broker struct {
+	options Options
+	node    nodeID
+
+	reads     *redis.Client // reads, checks and probes: may be retried
+	commits   *committer
+	bridge    *bridge
+	questions *questions
+	counters  *counters
+}
+
+var _ chat.Broker = (*Broker)(nil)
+
+// New returns a Broker that connects when it runs. The error never contains
+// the URL.
+func New(o Options) (*Broker, error) {
+	connection, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	logging.Disable() // go-redis prints to stderr what it returns as errors, too
+	o.setDefaults()
+	b := &Broker{
+		options:   o,
+		node:      newNodeID(o.AppID),
+		reads:     readClient(connection),
+		questions: newQuestions(),
+		counters:  new(counters),
+	}
+	b.bridge = newBridge(b, connection)
+	b.commits = newCommitter(commitClient(connection), b.bridge, b.counters, o)
+	return b, nil
+}
+
+// parseURL reads a Redis URL and sets what all our connections share. What a
+// parser says about a URL may quote its password, so none of it is passed on.
+func parseURL(url string) (redis.Options, error) {
+	parsed, err := redis.ParseURL(url)
+	if err != nil {
+		return redis.Options{}, errors.New("the Redis URL must look like redis://[user:password@]host[:port][/db]")
+	}
+	o := *parsed
+	o.Protocol = 2
+	o.DialTimeout = time.Second
+	o.DialerRetries = 1
+	o.ReadTimeout = time.Second
+	o.WriteTimeout = time.Second
+	o.PoolTimeout = time.Second
+	o.ContextTimeoutEnabled = true
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.PipelinePoolSize = -1
+	return o, nil
+}
+
+func readClient(o redis.Options) *redis.Client {
+	o.MaxRetries = 1
+	o.PoolSize = 8
+	o.MaxActiveConns = 8
+	return redis.NewClient(&o)
+}
+
+// commitClient returns the client of the committer, which has one round trip
+// out at a time and does its retries itself, because only it knows which are
+// harmless.
+func commitClient(o redis.Options) *redis.Client {
+	o.MaxRetries = -1
+	o.PoolSize = 1
+	o.MaxActiveConns = 1
+	o.ReadBufferSize = 64 << 10
+	o.WriteBufferSize = 64 << 10
+	return redis.NewClient(&o)
+}
+
+// Run implements chat.Broker.
+func (b *Broker) Run(ctx context.Context, sink chat.Sink) error {
+	committed := make(chan struct{})
+	go func() {
+		defer close(committed)
+		b.commits.run(ctx)
+	}()
+	b.bridge.run(ctx, sink)
+	<-committed
+	_ = b.reads.Close()
+	_ = b.commits.client.Close()
+	return nil
+}
+
+// Check implements chat.Broker.
+func (b *Broker) Check(ctx context.Context) error {
+	ctx, cancel := b.deadline(ctx)
+	defer cancel()
+	if err := b.reads.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("check: %w", unavailable(err))
+	}
+	return nil
+}
+
+// deadline gives a context its end when it has none.
+func (b *Broker) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, b.options.Patience)
+}
+
+// unavailable makes err what a caller of the Broker switches on.
+func unavailable(err error) error {
+	if errors.Is(err, chat.ErrUnavailable) || errors.Is(err, chat.ErrConflict) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", chat.ErrUnavailable, err)
+}
+
+// A nodeID names one run of a node: "<APPID>:<random>". It has no spaces.
+type nodeID string
+
+func newNodeID(appid string) nodeID { return nodeID(appid + ":" + rand.Text()[:10]) }

@@ -1,0 +1,28 @@
+package redisbroker
+
+import (
+	"crypto/sha1" //nolint:gosec // Redis names scripts so.
+	_ "embed"
+	"encoding/hex"
+)
+
+var (
+	//go:embed append.lua
+	appendSource string
+	//go:embed signal.lua
+	signalSource string
+
+	appendScript = newScript(appendSource)
+	signalScript = newScript(signalSource)
+)
+
+// A script is Lua that Redis runs by its digest, once it has been loaded. It
+// must leave nothing half done when it ends with an error.
+type script struct {
+	source, sha string
+}
+
+func newScript(source string) *script {
+	sum := sha1.Sum([]byte(source)) //nolint:gosec // Redis names scripts so.
+	return &script{source, hex.EncodeToString(sum[:])}
+}
