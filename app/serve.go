@@ -165,6 +165,7 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	count.WatchBroker(func() metrics.Broker { return metrics.Broker(b.Stats()) })
 	return b, nil
 }
 

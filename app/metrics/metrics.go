@@ -85,6 +85,62 @@ func New(appid, version string) *Set {
 	}
 }
 
+// Broker is what a broker on Redis has counted, and how long its queue is.
+type Broker struct {
+	Appends    uint64
+	Duplicates uint64
+	Refused    uint64
+	Batches    uint64
+	Retries    uint64
+
+	Bridged       uint64
+	Heard         uint64
+	Malformed     uint64
+	Unreadable    uint64
+	Interruptions uint64
+	ProbeTimeouts uint64
+	Probes        uint64
+
+	Queued      int
+	QueuedBytes int
+	Rooms       int
+	Connected   bool
+}
+
+// WatchBroker registers what read returns; it is called at each scrape.
+func (s *Set) WatchBroker(read func() Broker) {
+	m := maker{s.Registry}
+	counter := func(name, help string, value func(Broker) uint64) {
+		m.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help},
+			func() float64 { return float64(value(read())) }))
+	}
+	gauge := func(name, help string, value func(Broker) int) {
+		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help},
+			func() float64 { return float64(value(read())) }))
+	}
+	counter("appends_total", "Drafts that got a position.", func(b Broker) uint64 { return b.Appends })
+	counter("append_duplicates_total", "Drafts that had a position already: retries under the same key.", func(b Broker) uint64 { return b.Duplicates })
+	counter("append_retries_total", "Calls sent to Redis again because their answer was lost.", func(b Broker) uint64 { return b.Retries })
+	counter("append_batches_total", "Round trips to Redis that carried appends and signals.", func(b Broker) uint64 { return b.Batches })
+	counter("append_refused_total", "Calls refused because too much waited for Redis.", func(b Broker) uint64 { return b.Refused })
+	gauge("append_queue", "Calls that wait for Redis.", func(b Broker) int { return b.Queued })
+	gauge("append_queue_bytes", "Bytes that wait for Redis.", func(b Broker) int { return b.QueuedBytes })
+	counter("log_unreadable_total", "Entries of a log that are none of ours, and were skipped.", func(b Broker) uint64 { return b.Unreadable })
+	counter("bridge_published_total", "Publications, signals and questions that other nodes were told. Rooms that live on this node alone add nothing.", func(b Broker) uint64 { return b.Bridged })
+	counter("bridge_heard_total", "Bridge messages that came in.", func(b Broker) uint64 { return b.Heard })
+	counter("bridge_malformed_total", "Bridge messages that could not be read.", func(b Broker) uint64 { return b.Malformed })
+	counter("bridge_interruptions_total", "Times that the bridge broke after it had worked.", func(b Broker) uint64 { return b.Interruptions })
+	counter("bridge_probes_total", "Probes that Redis took.", func(b Broker) uint64 { return b.Probes })
+	counter("bridge_probe_timeouts_total", "Interruptions found by a probe that did not come back.", func(b Broker) uint64 { return b.ProbeTimeouts })
+	gauge("bridge_rooms", "Rooms that the bridge is subscribed to, or about to be.", func(b Broker) int { return b.Rooms })
+	gauge("bridge_connected", "1 while the bridge hears every room, else 0.", func(b Broker) int {
+		if b.Connected {
+			return 1
+		}
+		return 0
+	})
+}
+
 type maker struct{ reg *prometheus.Registry }
 
 const namespace = "chatring"

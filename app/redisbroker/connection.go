@@ -43,7 +43,7 @@ type connection struct {
 
 var (
 	errDialedOnce = errors.New("the connection has ended")
-	errUnsettled  = errors.New("Redis does not confirm the rooms")
+	errUnsettled  = errors.New("the rooms are not confirmed")
 )
 
 // serve makes a connection and runs it until it fails or ctx ends.

@@ -10,7 +10,7 @@ import (
 
 var (
 	errNoEcho = errors.New("a probe was published and did not come back")
-	errDeaf   = errors.New("Redis does not know the connection any more")
+	errDeaf   = errors.New("the connection is unknown to Redis")
 )
 
 // probe publishes to the node's own channel and expects to hear it on the
@@ -46,6 +46,7 @@ func (c *connection) probeOnce(ctx context.Context, n string, timeout time.Durat
 	if err != nil {
 		return ctx.Err()
 	}
+	c.bridge.broker.counters.probes.Add(1)
 	if reached == 0 {
 		return errDeaf
 	}

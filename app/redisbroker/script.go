@@ -1,7 +1,7 @@
 package redisbroker
 
 import (
-	"crypto/sha1" //nolint:gosec // Redis names scripts so.
+	"crypto/sha1"
 	_ "embed"
 	"encoding/hex"
 )
@@ -23,6 +23,6 @@ type script struct {
 }
 
 func newScript(source string) *script {
-	sum := sha1.Sum([]byte(source)) //nolint:gosec // Redis names scripts so.
+	sum := sha1.Sum([]byte(source))
 	return &script{source, hex.EncodeToString(sum[:])}
 }

@@ -20,6 +20,7 @@ type Stats struct {
 	Unreadable    uint64 // log entries that could not be read
 	Interruptions uint64 // ends of a bridge that worked
 	ProbeTimeouts uint64 // of these, those that a missing echo brought about
+	Probes        uint64 // probes that Redis took
 
 	Queued      int // calls that wait for Redis
 	QueuedBytes int
@@ -30,7 +31,7 @@ type Stats struct {
 type counters struct {
 	appends, duplicates, refused, batches, retries atomic.Uint64
 	bridged, heard, malformed, unreadable          atomic.Uint64
-	interruptions, probeTimeouts                   atomic.Uint64
+	interruptions, probeTimeouts, probes           atomic.Uint64
 }
 
 func (c *counters) appended(known bool, others int64) {
@@ -66,6 +67,7 @@ func (b *Broker) Stats() Stats {
 		Unreadable:    c.unreadable.Load(),
 		Interruptions: c.interruptions.Load(),
 		ProbeTimeouts: c.probeTimeouts.Load(),
+		Probes:        c.probes.Load(),
 	}
 	b.commits.mu.Lock()
 	s.Queued, s.QueuedBytes = len(b.commits.queue), b.commits.bytes
