@@ -273,7 +273,7 @@ type Frame struct {
 	}
 }
 
-// Dial opens a socket, which must succeed, and hears hello.
+// Dial opens a socket, which must succeed, and joins its room.
 func (c *Cluster) Dial(address, pathAndQuery string) *Client {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
@@ -290,6 +290,7 @@ func (c *Cluster) Dial(address, pathAndQuery string) *Client {
 	go cl.read()
 	c.t.Cleanup(func() { _ = conn.CloseNow() })
 	cl.Shard = cl.Wait("hello", func(f Frame) bool { return f.Push == "hello" }).Shard
+	cl.Wait("joined", func(f Frame) bool { return f.Push == "joined" })
 	return cl
 }
 
