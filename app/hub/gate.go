@@ -30,6 +30,14 @@ const (
 	fillBatch = 256
 )
 
+// pass notes that a position has been let through.
+func (g *gate) pass(p chat.Position) {
+	g.last = p
+	if g.heard.Before(p) {
+		g.heard = p
+	}
+}
+
 // beginGate opens the gate behind what the window holds. The lock is held.
 func (r *room) beginGate() {
 	r.gate.open = true
@@ -172,9 +180,6 @@ func (r *room) accept(p chat.Publication) {
 	default:
 		r.hub.count.Gaps.Inc()
 		r.tell(protocol.Gap{Room: r.id, After: g.last.String(), Before: p.Position.String()}.Frame())
-	}
-	if g.heard.Before(p.Position) {
-		g.heard = p.Position
 	}
 	r.deliver(p)
 }

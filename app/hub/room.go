@@ -165,7 +165,7 @@ func (r *room) retire() {
 
 // keep puts a frame into the window. The lock is held.
 func (r *room) keep(pos chat.Position, f protocol.Frame) {
-	r.gate.last = pos
+	r.gate.pass(pos)
 	bytes := r.hub.windowBytes.Add(r.window.push(entry{pos, f}, r.hub.opts.Window))
 	r.hub.count.WindowBytes.Set(float64(bytes))
 	if bytes > r.hub.opts.WindowBudget {
