@@ -29,6 +29,10 @@ import (
 // a slow machine is no fault; what never happens is.
 const patience = 20 * time.Second
 
+// What is run: a node with the race detector, and loadtest/replay, the checker
+// that knows nothing of the nodes. The tests build both.
+var nodeBinary, replayBinary string
+
 // A Cluster is one that scripts/up has started.
 type Cluster struct {
 	t     *testing.T

@@ -18,10 +18,6 @@ import (
 	"github.com/coder/websocket"
 )
 
-// What is run: a node with the race detector, and loadtest/replay, the checker
-// that knows nothing of the nodes.
-var nodeBinary, replayBinary string
-
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
 func runAll(m *testing.M) int {

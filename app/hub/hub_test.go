@@ -393,3 +393,38 @@ func TestWindowsStayWithinBudget(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+// An append that was given up lands all the same: the members hear it soon,
+// though nobody tells this node of it.
+func TestGivenUpAppendIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := membroker.New()
+		h := hub.New(lateBroker{cluster.Node("1111")}, options, &metrics.New("1111", "test").Hub)
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		l := &listener{}
+		m := join(t, h, "lobby", "alice", l, nil)
+		if _, err := m.Publish(t.Context(), "k", []byte("1")); err == nil {
+			t.Fatal("the append was not given up")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := len(l.messages()); got != 1 {
+			t.Errorf("heard %d messages, want the one that landed", got)
+		}
+		m.Leave()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A lateBroker appends, and its answer does not come.
+type lateBroker struct{ chat.Broker }
+
+func (b lateBroker) Append(ctx context.Context, d chat.Draft, seen chat.Position) (chat.Publication, error) {
+	_, _ = b.Broker.Append(ctx, d, seen)
+	return chat.Publication{}, chat.ErrUnavailable
+}

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
 	"time"
 
@@ -62,6 +63,9 @@ func (m *Member) Publish(ctx context.Context, key string, body []byte) (chat.Pub
 	defer r.mu.Unlock()
 	r.inflight--
 	if err != nil {
+		if !errors.Is(err, chat.ErrConflict) {
+			r.watchTail()
+		}
 		return chat.Publication{}, err
 	}
 	r.hear(p)

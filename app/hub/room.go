@@ -28,7 +28,8 @@ type room struct {
 	used     time.Time
 	window   window
 	gate     gate
-	inflight int // appends under way
+	inflight int  // appends under way
+	watching bool // an append was given up, and may still land
 	linger   *time.Timer
 	gone     bool // taken out of the hub
 }

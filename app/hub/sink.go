@@ -72,7 +72,7 @@ func (h *Hub) recheck(rooms []*room) {
 			}
 			return
 		}
-		slog.Warn("tails not read yet", "rooms", len(rooms), "err", err)
+		slog.Debug("tails not read yet", "rooms", len(rooms), "err", err)
 		if !pause(h.life, 200*time.Millisecond) {
 			return
 		}
@@ -89,4 +89,29 @@ func (r *room) hearTail(tail chat.Position) {
 	if r.gate.open && r.gate.last.Before(r.gate.heard) {
 		r.fillAfter(0)
 	}
+}
+
+// lateLooks is when a room's tail is looked at after an append whose answer did
+// not come.
+var lateLooks = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second}
+
+// watchTail looks at the room's tail again and again for a while: an append
+// that was given up may still land, and then nobody tells this node, whose own
+// answer it would have been. The lock is held.
+func (r *room) watchTail() {
+	if r.watching {
+		return
+	}
+	r.watching = true
+	r.hub.work.Go(func() {
+		for _, wait := range lateLooks {
+			if !pause(r.hub.life, wait) {
+				break
+			}
+			r.hub.recheck([]*room{r})
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.watching = false
+	})
 }
