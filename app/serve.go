@@ -50,12 +50,12 @@ func serve(c config.Config) error {
 	}
 	ln, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return fmt.Errorf("serving port: %w", err)
+		return fmt.Errorf("serving port: %w (choose another with --listen)", err)
 	}
 	var opsLn net.Listener
 	if n.ops != nil {
 		if opsLn, err = net.Listen("tcp", c.Ops.Listen); err != nil {
-			return fmt.Errorf("operators' port: %w", err)
+			return fmt.Errorf("operators' port: %w (choose another with --ops-listen; empty: none)", err)
 		}
 	}
 	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -89,7 +89,7 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 		return nil
 	})
 	err := parts.Wait()
-	slog.Info("stopped", "err", err)
+	slog.Info("stopped")
 	return err
 }
 

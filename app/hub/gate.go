@@ -54,6 +54,7 @@ func (r *room) hear(p chat.Publication) {
 		g.heard = p.Position
 	}
 	switch {
+	case r.gone: // nobody is here
 	case !g.open:
 		g.hold(p)
 	case !g.last.Before(p.Position):
@@ -177,11 +178,19 @@ func (r *room) accept(p chat.Publication) {
 	case !g.last.IsZero() && p.Epoch != g.last.Epoch:
 		r.hub.count.Resets.Inc()
 		r.tell(protocol.Reset{Room: r.id, Lost: g.last.String(), Pos: p.Position.String()}.Frame())
+		if p.Offset > 0 {
+			r.tellGap(p.Position)
+		}
 	default:
-		r.hub.count.Gaps.Inc()
-		r.tell(protocol.Gap{Room: r.id, After: g.last.String(), Before: p.Position.String()}.Frame())
+		r.tellGap(p.Position)
 	}
 	r.deliver(p)
+}
+
+// tellGap declares that what stands before p is not in the log. The lock is held.
+func (r *room) tellGap(p chat.Position) {
+	r.hub.count.Gaps.Inc()
+	r.tell(protocol.Gap{Room: r.id, After: r.gate.last.String(), Before: p.String()}.Frame())
 }
 
 // isBehind says whether a client has seen more than this node: the node has

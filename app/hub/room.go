@@ -53,7 +53,7 @@ func (r *room) open() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.window.whole = len(tail) < r.hub.opts.Window
+	r.window.whole = len(tail) == 0 || len(tail) < r.hub.opts.Window && tail[0].Offset == 0
 	for _, p := range tail {
 		r.keep(p.Position, protocol.Message(p))
 	}

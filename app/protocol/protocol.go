@@ -29,7 +29,7 @@ const (
 	Internal       Code = "internal"        // our fault
 )
 
-// A CloseCode is a WebSocket close code. The rule for clients: 1012 and 4000
+// A CloseCode is a WebSocket close code. The rule for clients: 1011, 1012 and 4000
 // to 4499 come back, 4500 to 4999 do not. The server never closes with 1000
 // because of a fault.
 type CloseCode uint16

@@ -9,8 +9,7 @@ import (
 )
 
 // Message is the push of a publication, encoded by hand because every
-// publication passes here once per node. Body is the part of the frame that
-// holds the publication's data.
+// publication passes here once per node.
 func Message(p chat.Publication) Frame {
 	b := make([]byte, maxHeader, maxHeader+112+len(p.Room)+len(p.From)+len(p.Key)+len(p.Body))
 	b = append(b, `{"push":"message","room":"`...)
@@ -92,7 +91,7 @@ type Gap struct {
 }
 
 // Reset says that the log has lost its tail and goes on in another epoch.
-// Positions above Kept that were heard before mean nothing any more.
+// Positions that were heard before mean nothing any more.
 type Reset struct {
 	Room chat.RoomID `json:"room"`
 	// Lost is the last position that this node had seen.
