@@ -64,7 +64,7 @@ func (m *Member) Publish(ctx context.Context, key string, body []byte) (chat.Pub
 	r.inflight--
 	if err != nil {
 		if !errors.Is(err, chat.ErrConflict) {
-			r.watchTail()
+			r.watchTail() //nolint:contextcheck // it outlives the command
 		}
 		return chat.Publication{}, err
 	}
