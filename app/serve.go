@@ -138,6 +138,7 @@ func build(c config.Config) (*node, error) {
 	n.hub = hub.New(broker, hub.Options{
 		Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace,
+		RetentionAge: c.Retention.Age,
 	}, &count.Hub)
 	n.gateway = gateway.New(n.hub, authenticator, gatewayOptions(c), count)
 	serving := http.NewServeMux()

@@ -24,10 +24,15 @@ type Broker interface {
 
 	// Append gives the draft its position. Seen is the highest position that
 	// this node has witnessed in the room: when the log ends before it, the
-	// log has lost its tail, and a new epoch begins. A draft whose key was
-	// seen from this sender answers the first publication's position again;
-	// with another body it is ErrConflict.
+	// log has lost its tail, nothing is appended, and the error is ErrRewound.
+	// A draft whose key was seen from this sender answers the first
+	// publication's position again; with another body it is ErrConflict.
 	Append(ctx context.Context, d Draft, seen Position) (Publication, error)
+
+	// Restore is Append for a node that knows of the loss: when the log ends
+	// before seen, a new epoch begins with p. Its position is given anew; its
+	// time, unless zero, stays.
+	Restore(ctx context.Context, p Publication, seen Position) (Publication, error)
 
 	// ReadAfter returns at most limit publications that follow a position,
 	// oldest first.
@@ -37,9 +42,10 @@ type Broker interface {
 	// position (the zero Position: the newest ones), oldest first.
 	ReadBefore(ctx context.Context, room RoomID, before Position, limit int) ([]Publication, error)
 
-	// Tails returns the last position of each room, in the order asked; the
-	// zero Position for a room without a log.
-	Tails(ctx context.Context, rooms []RoomID) ([]Position, error)
+	// Tails returns the last publication of each room, in the order asked; the
+	// zero Position for a room without a log. Of an entry that is no
+	// publication it returns the position alone.
+	Tails(ctx context.Context, rooms []RoomID) ([]Publication, error)
 
 	// Signal lets the sinks of the other nodes that have opened the room hear
 	// body now; it is kept nowhere. Signals may be lost.

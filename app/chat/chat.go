@@ -40,4 +40,7 @@ var (
 	// ErrConflict says that the sender has used this key in this room for
 	// another body.
 	ErrConflict = errors.New("the key was used for another body")
+	// ErrRewound says that the log ends before what this node has seen of it:
+	// it has lost its tail.
+	ErrRewound = errors.New("the log has lost its tail")
 )

@@ -3,6 +3,7 @@ package chat
 import (
 	"cmp"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -41,7 +42,7 @@ func ParsePosition(s string) (Position, error) {
 }
 
 func parseUint(s string) (uint64, bool) {
-	if s == "" || (s[0] == '0' && s != "0") || s[0] == '+' {
+	if s == "" || (s[0] == '0' && s != "0") {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(s, 10, 64)
@@ -55,6 +56,18 @@ func (p Position) Append(b []byte) []byte {
 	b = strconv.AppendUint(b, p.Epoch, 10)
 	b = append(b, '-')
 	return strconv.AppendUint(b, p.Offset, 10)
+}
+
+// Prev returns the greatest position before p, whether or not it was ever
+// given, and p itself when nothing is before it.
+func (p Position) Prev() Position {
+	switch {
+	case p.Offset > 0:
+		return Position{p.Epoch, p.Offset - 1}
+	case p.Epoch > 0:
+		return Position{p.Epoch - 1, math.MaxUint64}
+	}
+	return p
 }
 
 // IsZero says whether p stands before everything.

@@ -17,9 +17,15 @@ import (
 type gate struct {
 	open    bool
 	last    chat.Position      // the last position let through
-	heard   chat.Position      // the highest position heard of
+	heard   chat.Position      // the highest position heard of that the log may have
+	witness chat.Position      // the highest position heard of: it proves what the log has lost
 	held    []chat.Publication // ahead of a hole, in order; at most maxHeld
 	filling bool               // a goroutine is filling the hole, or about to
+	recheck bool               // the tail was looked at while the gate was closed
+
+	// A reset that members are yet to be told of; zero: none.
+	lost   chat.Position // the last position let through before the log went back
+	unsure bool          // members may have missed something from before
 }
 
 const (
@@ -33,14 +39,22 @@ const (
 // pass notes that a position has been let through.
 func (g *gate) pass(p chat.Position) {
 	g.last = p
-	if g.heard.Before(p) {
-		g.heard = p
-	}
+	g.hears(p)
+}
+
+// hears notes that a position exists.
+func (g *gate) hears(p chat.Position) {
+	g.heard = later(g.heard, p)
+	g.witness = later(g.witness, p)
 }
 
 // beginGate opens the gate behind what the window holds. The lock is held.
 func (r *room) beginGate() {
 	r.gate.open = true
+	if r.gate.recheck {
+		r.gate.recheck = false
+		r.hub.work.Go(func() { r.hub.recheck([]*room{r}) })
+	}
 	r.release()
 	if r.gate.last.Before(r.gate.heard) {
 		r.fillAfter(0)
@@ -50,17 +64,19 @@ func (r *room) beginGate() {
 // hear is where every publication arrives. The lock is held.
 func (r *room) hear(p chat.Publication) {
 	g := &r.gate
-	if g.heard.Before(p.Position) {
-		g.heard = p.Position
-	}
+	g.hears(p.Position)
 	switch {
 	case r.gone: // nobody is here
 	case !g.open:
 		g.hold(p)
 	case !g.last.Before(p.Position):
 		r.hub.count.Dropped.Inc()
+		if r.window.denies(p) {
+			r.rewound()
+			g.hold(p)
+		}
 	case p.Follows(g.last):
-		r.deliver(p)
+		r.accept(p)
 		r.release()
 	default:
 		g.hold(p)
@@ -72,28 +88,30 @@ func (g *gate) hold(p chat.Publication) {
 	i, found := slices.BinarySearchFunc(g.held, p.Position, func(h chat.Publication, p chat.Position) int {
 		return h.Compare(p)
 	})
-	if found || len(g.held) >= maxHeld {
+	if found && g.held[i].From == p.From && g.held[i].Key == p.Key || len(g.held) >= maxHeld {
 		return
 	}
 	g.held = slices.Insert(g.held, i, p)
 }
 
-// release delivers what is held as far as there is no hole. The lock is held.
+// release lets through what is held as far as there is no hole. What is behind
+// the gate by now has been let through, unless the log has lost it. The lock is
+// held.
 func (r *room) release() {
 	g := &r.gate
-	n := 0
-	for _, p := range g.held {
-		if p.Follows(g.last) {
-			r.deliver(p)
-		} else if g.last.Before(p.Position) {
-			break
+	for len(g.held) > 0 {
+		switch p := g.held[0]; {
+		case p.Follows(g.last):
+			r.accept(p)
+		case g.last.Before(p.Position):
+			return
+		case r.window.denies(p):
+			r.rewound()
+			return
 		}
-		n++
+		g.held = g.held[1:]
 	}
-	g.held = slices.Delete(g.held, 0, n)
-	if len(g.held) == 0 {
-		g.held = nil
-	}
+	g.held = nil
 }
 
 // fillAfter sees to it that the log is read soon, unless that is under way.
@@ -118,7 +136,7 @@ func (r *room) fill() {
 		if !ok {
 			return
 		}
-		if err := r.readOn(r.hub.life, after, heard); err != nil {
+		if _, err := r.readOn(r.hub.life, after, heard); err != nil {
 			slog.Warn("hole not filled yet", "room", r.id, "after", after.String(), "err", err)
 			if !pause(r.hub.life, backoff) {
 				return
@@ -132,38 +150,68 @@ func (r *room) fill() {
 func (r *room) hole() (after, heard chat.Position, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.gone || !r.gate.last.Before(r.gate.heard) {
+	if r.gone || !r.gate.open || !r.gate.last.Before(r.gate.heard) {
 		r.gate.filling = false
 		return chat.Position{}, chat.Position{}, false
 	}
 	return r.gate.last, r.gate.heard, true
 }
 
-// readOn reads one batch of the log behind after and lets it through. Heard is
-// what was heard of before the read: what the read does not bring of it is in
-// the log no more.
-func (r *room) readOn(ctx context.Context, after, heard chat.Position) error {
+// readOn reads one batch of the log, lets through what stands behind after,
+// and says whether there may be more. Heard is what was heard of before the
+// read: what the read does not bring of it is in the log no more.
+//
+// The read begins with after itself: the log goes on from there only if it
+// still has there what was let through.
+func (r *room) readOn(ctx context.Context, after, heard chat.Position) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.hub.opts.OpenTimeout)
 	defer cancel()
 	r.hub.count.Fills.Inc()
-	batch, err := r.hub.broker.ReadAfter(ctx, r.id, after, fillBatch)
+	batch, err := r.hub.broker.ReadAfter(ctx, r.id, after.Prev(), fillBatch)
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	g := &r.gate
+	if r.gone || !g.open {
+		return false, nil
+	}
+	if !r.goesOn(after, batch) {
+		r.rewound()
+		return false, nil
+	}
 	for _, p := range batch {
 		r.accept(p)
 	}
-	if len(batch) < fillBatch {
-		g := &r.gate
-		g.held = slices.DeleteFunc(g.held, func(p chat.Publication) bool { return !heard.Before(p.Position) })
+	if more = len(batch) == fillBatch; !more {
+		lost := func(p chat.Publication) bool { return g.last.Before(p.Position) && !heard.Before(p.Position) }
+		if slices.ContainsFunc(g.held, lost) {
+			r.rewound()
+			return false, nil
+		}
 		if g.heard == heard {
 			g.heard = g.last
 		}
 	}
 	r.release()
-	return nil
+	return more, nil
+}
+
+// goesOn says whether the log, read from a position on, goes on behind what
+// was let through there. It does so too when it has been trimmed beyond it. The
+// lock is held.
+func (r *room) goesOn(from chat.Position, log []chat.Publication) bool {
+	mine, ok := r.window.at(from)
+	switch {
+	case !ok: // there is nothing to compare
+		return true
+	case len(log) == 0:
+		return false
+	case log[0].Position == from:
+		return mine.is(log[0])
+	}
+	return log[0].Epoch == from.Epoch
 }
 
 // accept lets through what the log itself says comes next: a position that
@@ -173,24 +221,26 @@ func (r *room) accept(p chat.Publication) {
 	if !g.last.Before(p.Position) {
 		return
 	}
-	switch {
-	case p.Follows(g.last):
-	case !g.last.IsZero() && p.Epoch != g.last.Epoch:
+	newEpoch := !g.last.IsZero() && p.Epoch != g.last.Epoch
+	if newEpoch || !g.lost.IsZero() {
 		r.hub.count.Resets.Inc()
-		r.tell(protocol.Reset{Room: r.id, Lost: g.last.String(), Pos: p.Position.String()}.Frame())
-		if p.Offset > 0 {
-			r.tellGap(p.Position)
-		}
-	default:
-		r.tellGap(p.Position)
+		r.tell(protocol.Reset{Room: r.id, Lost: later(g.lost, g.last).String(), Pos: p.Position.String()}.Frame())
 	}
+	switch {
+	case g.unsure:
+		r.tellGap(chat.Position{}, p.Position)
+	case !p.Follows(g.last) && !(newEpoch && p.Offset == 0):
+		r.tellGap(g.last, p.Position)
+	}
+	g.lost, g.unsure = chat.Position{}, false
 	r.deliver(p)
 }
 
-// tellGap declares that what stands before p is not in the log. The lock is held.
-func (r *room) tellGap(p chat.Position) {
+// tellGap declares that something between two positions is not in the log. The
+// lock is held.
+func (r *room) tellGap(after, before chat.Position) {
 	r.hub.count.Gaps.Inc()
-	r.tell(protocol.Gap{Room: r.id, After: r.gate.last.String(), Before: p.String()}.Frame())
+	r.tell(protocol.Gap{Room: r.id, After: after.String(), Before: before.String()}.Frame())
 }
 
 // isBehind says whether a client has seen more than this node: the node has
@@ -201,13 +251,17 @@ func (r *room) isBehind(p chat.Position) bool {
 	return r.gate.last.Before(p)
 }
 
-// catchUp reads the log once, as far as the node is behind it.
+// catchUp reads the log as far as the node is behind it.
 func (r *room) catchUp(ctx context.Context) {
-	r.mu.Lock()
-	after, heard := r.gate.last, r.gate.heard
-	r.mu.Unlock()
-	if err := r.readOn(ctx, after, heard); err != nil {
-		slog.Debug("could not catch up", "room", r.id, "err", err)
+	for more := true; more; {
+		r.mu.Lock()
+		after, heard := r.gate.last, r.gate.heard
+		r.mu.Unlock()
+		var err error
+		if more, err = r.readOn(ctx, after, heard); err != nil {
+			slog.Debug("could not catch up", "room", r.id, "err", err)
+			return
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ type Options struct {
 	WindowBudget int64
 	// Linger is how long an empty room stays open, in case somebody returns.
 	Linger time.Duration
+	// RetentionAge is how long the log keeps a silent room. What is older is
+	// not restored to a log that has lost it.
+	RetentionAge time.Duration
 	// OpenTimeout is how long the opening of a room may take.
 	OpenTimeout time.Duration
 	// FillGrace is how long a hole may wait for the publication that fills

@@ -18,8 +18,12 @@ import (
 	"github.com/chatring/chatring/app/protocol"
 )
 
+// mute is how one joins who does not want to hear itself.
+var mute = protocol.Options{Mute: true}
+
 var options = hub.Options{
-	Window: 16, WindowBudget: 1 << 20, Linger: 30 * time.Second,
+	RetentionAge: 24 * time.Hour,
+	Window:       16, WindowBudget: 1 << 20, Linger: 30 * time.Second,
 	OpenTimeout: 3 * time.Second, FillGrace: 10 * time.Millisecond,
 }
 

@@ -3,7 +3,7 @@ package hub
 import (
 	"context"
 	"crypto/rand"
-	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +24,8 @@ type Member struct {
 	watch    bool
 
 	// Guarded by room.mu.
-	at  int    // index among the room's members; -1 once it has left
-	own string // key of its last publication
+	at  int      // index among the room's members; -1 once it has left
+	own []string // keys of what it has published and not heard of yet; at most maxOwn, and only if mute
 }
 
 // Room returns the room's name.
@@ -50,26 +50,43 @@ func (m *Member) Publish(ctx context.Context, key string, body []byte) (chat.Pub
 	}
 	r := m.room
 	r.mu.Lock()
-	m.own = key
-	seen := r.gate.heard
-	r.inflight++
+	m.mind(key)
 	r.mu.Unlock()
 
 	begun := time.Now()
-	p, err := r.hub.broker.Append(ctx, chat.Draft{Room: r.id, From: m.user, Key: key, Body: body}, seen)
-	r.hub.count.Append.Observe(time.Since(begun).Seconds())
-
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.inflight--
-	if err != nil {
-		if !errors.Is(err, chat.ErrConflict) {
-			r.watchTail() //nolint:contextcheck // it outlives the command
-		}
-		return chat.Publication{}, err
+	p, err := r.append(ctx, chat.Draft{Room: r.id, From: m.user, Key: key, Body: body})
+	if err == nil {
+		r.hub.count.Append.Observe(time.Since(begun).Seconds())
 	}
-	r.hear(p)
-	return p, nil
+	return p, err
+}
+
+// maxOwn bounds the publications of one member that wait behind a hole.
+const maxOwn = 16
+
+// mind notes the key of what the member is about to publish. The lock is held.
+func (m *Member) mind(key string) {
+	if !m.mute {
+		return
+	}
+	if len(m.own) == maxOwn {
+		m.own = slices.Delete(m.own, 0, 1)
+	}
+	m.own = append(m.own, key)
+}
+
+// skips says whether p is what the member said itself and does not want to
+// hear, and forgets about it. The lock is held.
+func (m *Member) skips(p chat.Publication) bool {
+	if !m.mute || m.user != p.From {
+		return false
+	}
+	i := slices.Index(m.own, p.Key)
+	if i < 0 {
+		return false
+	}
+	m.own = slices.Delete(m.own, i, i+1)
+	return true
 }
 
 // newKey returns a key for a draft that has none: 80 random bits.

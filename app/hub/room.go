@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -28,8 +27,9 @@ type room struct {
 	used     time.Time
 	window   window
 	gate     gate
-	inflight int  // appends under way
-	watching bool // an append was given up, and may still land
+	healed   chan struct{} // closed once the log is healed; nil unless that is under way
+	heals    int           // how often it has been
+	watching bool          // an append was given up, and may still land
 	linger   *time.Timer
 	gone     bool // taken out of the hub
 }
@@ -46,9 +46,8 @@ func (r *room) open() {
 	defer close(r.ready)
 	tail, err := r.rehydrate(ctx)
 	if err != nil {
-		r.err = fmt.Errorf("open %s: %w", r.id, err)
+		r.err = err // the broker says of which room
 		r.hub.forget(r, func() bool { return false })
-		slog.Warn("room could not be opened", "room", r.id, "err", err)
 		return
 	}
 	r.mu.Lock()
@@ -154,13 +153,14 @@ func (r *room) stopLinger() {
 	}
 }
 
-// retire closes the room when nobody has come back and no append is under way.
+// retire closes the room when nobody has come back and its log is not being
+// healed.
 func (r *room) retire() {
 	r.hub.forget(r, func() bool {
-		if len(r.members) == 0 && r.inflight > 0 {
+		if r.healed != nil {
 			r.startLinger()
 		}
-		return len(r.members) > 0 || r.inflight > 0
+		return len(r.members) > 0 || r.healed != nil
 	})
 }
 
@@ -179,14 +179,15 @@ func (r *room) deliver(p chat.Publication) {
 	f := protocol.Message(p)
 	r.keep(p.Position, f)
 	r.used = time.Now()
+	sent := 0
 	for _, m := range r.members {
-		if m.mute && m.own == p.Key && m.user == p.From {
-			continue
+		if !m.skips(p) {
+			m.to.Send(f)
+			sent++
 		}
-		m.to.Send(f)
 	}
 	r.hub.count.Publications.Inc()
-	r.hub.count.Deliveries.Add(float64(len(r.members)))
+	r.hub.count.Deliveries.Add(float64(sent))
 }
 
 // tell sends a frame to every member. The lock is held.

@@ -36,7 +36,7 @@ func (s sink) Answer(id chat.RoomID, _ []byte) []byte {
 func (s sink) Resumed() { notify(s.hub.resumed) }
 
 // tailsBatch is how many rooms one question for tails names.
-const tailsBatch = 512
+const tailsBatch = 256
 
 // recheckLoop compares every room with its log each time that the bridge has
 // been away.
@@ -59,8 +59,12 @@ func (h *Hub) recheckLoop() {
 // recheck asks for the tails until it has them, and fills what was missed.
 func (h *Hub) recheck(rooms []*room) {
 	ids := make([]chat.RoomID, len(rooms))
+	seen := make([]chat.Position, len(rooms)) // before asking
 	for i, r := range rooms {
 		ids[i] = r.id
+		r.mu.Lock()
+		seen[i] = r.gate.last
+		r.mu.Unlock()
 	}
 	for {
 		ctx, cancel := context.WithTimeout(h.life, h.opts.OpenTimeout)
@@ -68,7 +72,7 @@ func (h *Hub) recheck(rooms []*room) {
 		cancel()
 		if err == nil {
 			for i, r := range rooms {
-				r.hearTail(tails[i])
+				r.hearTail(seen[i], tails[i])
 			}
 			return
 		}
@@ -79,14 +83,20 @@ func (h *Hub) recheck(rooms []*room) {
 	}
 }
 
-// hearTail learns how far a room's log goes.
-func (r *room) hearTail(tail chat.Position) {
+// hearTail learns with what a room's log ends, now that this node has seen it
+// up to a position.
+func (r *room) hearTail(seen chat.Position, tail chat.Publication) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.gate.heard.Before(tail) {
-		r.gate.heard = tail
-	}
-	if r.gate.open && r.gate.last.Before(r.gate.heard) {
+	g := &r.gate
+	g.hears(tail.Position)
+	switch mine, ok := r.window.at(seen); {
+	case r.gone:
+	case !g.open: // what it is opened with may have been read before that
+		g.recheck = true
+	case tail.Position.Before(seen), tail.Position == seen && ok && !mine.is(tail):
+		r.rewound()
+	case g.last.Before(g.heard):
 		r.fillAfter(0)
 	}
 }

@@ -58,6 +58,37 @@ func (w *window) drop(n int) int64 {
 	return freed
 }
 
+// cut lets go of what stands behind p and returns how many bytes it took.
+func (w *window) cut(p chat.Position) int64 {
+	var freed int64
+	i := w.after(p)
+	for _, e := range w.entries[i:] {
+		freed += e.cost()
+	}
+	w.entries = slices.Delete(w.entries, i, len(w.entries))
+	w.bytes -= freed
+	return freed
+}
+
+// at returns the entry at p, if the window holds it.
+func (w *window) at(p chat.Position) (entry, bool) {
+	i, ok := slices.BinarySearchFunc(w.entries, p, func(e entry, p chat.Position) int { return e.pos.Compare(p) })
+	if !ok {
+		return entry{}, false
+	}
+	return w.entries[i], true
+}
+
+// denies says whether p cannot be what was let through: the window holds
+// something else, or nothing, where p stands.
+func (w *window) denies(p chat.Publication) bool {
+	if len(w.entries) == 0 || p.Before(w.entries[0].pos) {
+		return false // nobody knows
+	}
+	e, ok := w.at(p.Position)
+	return !ok || !e.is(p)
+}
+
 // clear empties the window and returns how many bytes it took.
 func (w *window) clear() int64 {
 	freed := w.bytes

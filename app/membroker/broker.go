@@ -3,7 +3,6 @@ package membroker
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/chatring/chatring/app/chat"
 )
@@ -41,13 +40,22 @@ func ended(ctx context.Context) error {
 
 // Append implements chat.Broker.
 func (b *Broker) Append(ctx context.Context, d chat.Draft, seen chat.Position) (chat.Publication, error) {
+	return b.append(ctx, chat.Publication{Draft: d}, seen, false)
+}
+
+// Restore implements chat.Broker.
+func (b *Broker) Restore(ctx context.Context, p chat.Publication, seen chat.Position) (chat.Publication, error) {
+	return b.append(ctx, p, seen, true)
+}
+
+func (b *Broker) append(ctx context.Context, d chat.Publication, seen chat.Position, restoring bool) (chat.Publication, error) {
 	c := b.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.reach(ctx); err != nil {
 		return chat.Publication{}, fmt.Errorf("append to %s: %w", d.Room, err)
 	}
-	p, known, err := c.log(d.Room).append(d, seen, time.Now(), c.retention, c.keyWindow)
+	p, known, err := c.append(c.log(d.Room), d, seen, restoring)
 	if err != nil {
 		return chat.Publication{}, fmt.Errorf("append to %s: %w", d.Room, err)
 	}
@@ -94,17 +102,17 @@ func (b *Broker) read(ctx context.Context, room chat.RoomID, part func(*roomLog)
 }
 
 // Tails implements chat.Broker.
-func (b *Broker) Tails(ctx context.Context, rooms []chat.RoomID) ([]chat.Position, error) {
+func (b *Broker) Tails(ctx context.Context, rooms []chat.RoomID) ([]chat.Publication, error) {
 	c := b.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.reach(ctx); err != nil {
 		return nil, fmt.Errorf("read %d tails: %w", len(rooms), err)
 	}
-	tails := make([]chat.Position, len(rooms))
+	tails := make([]chat.Publication, len(rooms))
 	for i, room := range rooms {
-		if l := c.logs[room]; l != nil {
-			tails[i] = l.tail
+		if l := c.logs[room]; l != nil && len(l.entries) > 0 {
+			tails[i] = l.entries[len(l.entries)-1]
 		}
 	}
 	return tails, nil

@@ -27,31 +27,40 @@ type senderKey struct {
 // kept is what is remembered of a publication under its sender's key.
 type kept struct {
 	position chat.Position
-	at       time.Time
+	at       time.Time // of the publication
+	since    time.Time // when the key was used
 	body     [sha256.Size]byte
 }
 
-// append gives a draft its position; known says that it had one already. The
-// error is chat.ErrConflict.
-func (l *roomLog) append(d chat.Draft, seen chat.Position, now time.Time, retention int, keyWindow time.Duration) (p chat.Publication, known bool, err error) {
+// append gives a draft its position; known says that it had one already.
+// Restoring begins an epoch where the log ends before seen. Errors are
+// chat.ErrConflict and, unless restoring, chat.ErrRewound.
+func (c *Cluster) append(l *roomLog, d chat.Publication, seen chat.Position, restoring bool) (p chat.Publication, known bool, err error) {
+	now := time.Now()
 	l.touched = now
-	l.expireKeys(now.Add(-keyWindow))
+	l.expireKeys(now.Add(-c.keyWindow))
 	id := senderKey{d.From, d.Key}
 	body := sha256.Sum256(d.Body)
 	if k, ok := l.keys[id]; ok {
 		if k.body != body {
 			return chat.Publication{}, false, chat.ErrConflict
 		}
-		return chat.Publication{Draft: d, Position: k.position, At: k.at}, true, nil
+		return chat.Publication{Draft: d.Draft, Position: k.position, At: k.at}, true, nil
+	}
+	if l.tail.Before(seen) && !restoring {
+		return chat.Publication{}, false, chat.ErrRewound
 	}
 	d.Body = slices.Clone(d.Body)
-	p = chat.Publication{Draft: d, Position: l.next(seen, now), At: time.UnixMilli(now.UnixMilli())}
+	p = chat.Publication{Draft: d.Draft, Position: l.next(seen, now), At: d.At}
+	if p.At.IsZero() {
+		p.At = time.UnixMilli(now.UnixMilli())
+	}
 	l.entries = append(l.entries, p)
 	l.tail = p.Position
-	l.keys[id] = kept{p.Position, p.At, body}
+	l.keys[id] = kept{p.Position, p.At, now, body}
 	l.expires = append(l.expires, id)
-	if len(l.entries) > retention+retention/4 {
-		l.entries = slices.Clone(l.entries[len(l.entries)-retention:])
+	if len(l.entries) > c.retention+c.retention/4 {
+		l.entries = slices.Clone(l.entries[len(l.entries)-c.retention:])
 	}
 	return p, false, nil
 }
@@ -67,7 +76,7 @@ func (l *roomLog) next(seen chat.Position, now time.Time) chat.Position {
 
 func (l *roomLog) expireKeys(before time.Time) {
 	n := 0
-	for n < len(l.expires) && l.keys[l.expires[n]].at.Before(before) {
+	for n < len(l.expires) && l.keys[l.expires[n]].since.Before(before) {
 		delete(l.keys, l.expires[n])
 		n++
 	}

@@ -110,12 +110,12 @@ func TestRewind(t *testing.T) {
 		c, speaker, _, _ := pair(t)
 		said := say(t, speaker, "1", "2", "3")
 		c.Rewind("lobby", 2)
-		if tails, _ := speaker.Tails(t.Context(), []chat.RoomID{"lobby"}); tails[0] != said[0].Position {
-			t.Errorf("tail = %s, want %s", tails[0], said[0].Position)
+		if tails, _ := speaker.Tails(t.Context(), []chat.RoomID{"lobby"}); tails[0].Position != said[0].Position {
+			t.Errorf("tail = %s, want %s", tails[0].Position, said[0].Position)
 		}
-		p, err := speaker.Append(t.Context(), draft("3"), said[2].Position)
+		p, err := speaker.Restore(t.Context(), chat.Publication{Draft: draft("3")}, said[2].Position)
 		if err != nil || p.Epoch <= said[2].Epoch || p.Offset != 0 {
-			t.Errorf("Append = %s, %v, want a new epoch after %s", p.Position, err, said[2].Position)
+			t.Errorf("Restore = %s, %v, want a new epoch after %s", p.Position, err, said[2].Position)
 		}
 	})
 }

@@ -2,7 +2,9 @@ package protocol
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/chatring/chatring/app/chat"
@@ -26,6 +28,30 @@ func Message(p chat.Publication) Frame {
 	b = append(b, p.Body...)
 	b = append(b, '}')
 	return newFrame(b)
+}
+
+// ParseMessage reads the publication back from its push.
+func ParseMessage(f Frame) (chat.Publication, error) {
+	var m struct {
+		Room chat.RoomID     `json:"room"`
+		Pos  string          `json:"pos"`
+		From chat.UserID     `json:"from"`
+		Key  string          `json:"key"`
+		TS   int64           `json:"ts"`
+		Data json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(f.JSON(), &m); err != nil {
+		return chat.Publication{}, fmt.Errorf("message push: %w", err)
+	}
+	pos, err := chat.ParsePosition(m.Pos)
+	if err != nil {
+		return chat.Publication{}, fmt.Errorf("message push: %w", err)
+	}
+	return chat.Publication{
+		Draft:    chat.Draft{Room: m.Room, From: m.From, Key: m.Key, Body: m.Data},
+		Position: pos,
+		At:       time.UnixMilli(m.TS),
+	}, nil
 }
 
 // SignalPush is the push of a signal.
@@ -91,7 +117,7 @@ type Gap struct {
 }
 
 // Reset says that the log has lost its tail and goes on in another epoch.
-// Positions that were heard before mean nothing any more.
+// Positions up to Lost mean nothing any more.
 type Reset struct {
 	Room chat.RoomID `json:"room"`
 	// Lost is the last position that this node had seen.

@@ -15,9 +15,18 @@ import (
 // Append implements chat.Broker. A draft that waits for Redis when ctx ends
 // may still land: the key makes its retry harmless.
 func (b *Broker) Append(ctx context.Context, d chat.Draft, seen chat.Position) (chat.Publication, error) {
+	return b.append(ctx, chat.Publication{Draft: d}, seen, false)
+}
+
+// Restore implements chat.Broker, as Append does.
+func (b *Broker) Restore(ctx context.Context, p chat.Publication, seen chat.Position) (chat.Publication, error) {
+	return b.append(ctx, p, seen, true)
+}
+
+func (b *Broker) append(ctx context.Context, d chat.Publication, seen chat.Position, restoring bool) (chat.Publication, error) {
 	ctx, cancel := b.deadline(ctx)
 	defer cancel()
-	reply, err := b.commits.do(ctx, b.appendCall(d, seen))
+	reply, err := b.commits.do(ctx, b.appendCall(d, seen, restoring))
 	if err != nil {
 		return chat.Publication{}, fmt.Errorf("append to %s: %w", d.Room, err)
 	}
@@ -25,13 +34,20 @@ func (b *Broker) Append(ctx context.Context, d chat.Draft, seen chat.Position) (
 	if err != nil {
 		return chat.Publication{}, fmt.Errorf("append to %s: %w", d.Room, err)
 	}
-	p.Draft = d
+	p.Draft = d.Draft
 	b.counters.appended(known, others)
 	return p, nil
 }
 
 // appendCall keeps a copy of the body: the call may outlive its caller.
-func (b *Broker) appendCall(d chat.Draft, seen chat.Position) *call {
+func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bool) *call {
+	begin, at := "", ""
+	if restoring {
+		begin = "begin"
+	}
+	if !d.At.IsZero() {
+		at = strconv.FormatInt(d.At.UnixMilli(), 10)
+	}
 	return &call{
 		script:  appendScript,
 		keys:    []any{logKey(d.Room), keysKey(d.Room), keysOldKey(d.Room)},
@@ -41,6 +57,7 @@ func (b *Broker) appendCall(d chat.Draft, seen chat.Position) *call {
 			string(d.From), d.Key, slices.Clone(d.Body), digest(d.Body),
 			strconv.FormatUint(seen.Epoch, 10), strconv.FormatUint(seen.Offset, 10),
 			b.options.Retention, int(max(b.options.RetentionAge/time.Second, 1)), b.options.KeyWindow.Milliseconds(),
+			begin, at,
 		},
 		size:  len(d.From) + len(d.Key) + len(d.Body),
 		again: true,

@@ -13,8 +13,12 @@
 --       7 epoch and 8 offset of the last position that the node has seen; 0 0
 --       9 how many entries to keep     10 for how long, in seconds
 --      11 for how long to keep a sender's key, in milliseconds
+--      12 begin       "begin" to begin a new epoch when the log ends before
+--                     what was seen
+--      13 at          the time of a publication that is restored, in ms; ""
 -- Answers { position, time in ms, 1 if it was here before, listening others };
--- the error CONFLICT if the key was used for another body.
+-- the errors CONFLICT if the key was used for another body, REWOUND if the log
+-- ends before what was seen. An error has changed nothing.
 --
 -- Numbers are doubles: whole up to 2^53, which epochs in milliseconds and
 -- offsets do not reach. They are printed by %.0f, because .. would round them.
@@ -22,7 +26,8 @@
 local log, keys, old = KEYS[1], KEYS[2], KEYS[3]
 local own, channel, from, key, body, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local seen_epoch, seen_offset = tonumber(ARGV[7]), tonumber(ARGV[8])
-local keep, keep_seconds, window = ARGV[9], ARGV[10], tonumber(ARGV[11])
+local keep, keep_seconds, window, begin = ARGV[9], ARGV[10], tonumber(ARGV[11]), ARGV[12]
+local at = ARGV[13]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -59,23 +64,31 @@ if tail then
     end
     return answer(position, at, 1)
   end
-else
-  redis.call('DEL', keys, old)
 end
 
 -- 2. The witness. A node that has seen more than the log holds proves that the
--- log has lost its tail; a new epoch keeps positions from being given twice.
-local epoch, offset = 0, -1
+-- log has lost its tail. The node gets to know it and begins a new epoch, so
+-- that no position is given twice.
+local epoch, offset = 0, 0
 if tail then
   epoch, offset = string.match(tail[1], '^(%d+)-(%d+)$')
   epoch, offset = tonumber(epoch), tonumber(offset)
 end
-if not tail or epoch < seen_epoch or (epoch == seen_epoch and offset < seen_offset) then
+local behind = epoch < seen_epoch or (epoch == seen_epoch and offset < seen_offset)
+if behind and begin ~= 'begin' then
+  return redis.error_reply('REWOUND the log ends before what this node has seen of it')
+end
+if not tail then
+  redis.call('DEL', keys, old)
+end
+if not tail or behind then
   epoch = math.max(now, epoch + 1, seen_epoch + 1)
 end
 
 -- 3. The log. Redis counts the offsets of an epoch by itself.
-local at = string.format('%.0f', now)
+if at == '' then
+  at = string.format('%.0f', now)
+end
 local position = redis.call('XADD', log, 'MAXLEN', '~', keep, string.format('%.0f-*', epoch),
   'at', at, 'from', from, 'key', key, 'body', body)
 redis.call('EXPIRE', log, keep_seconds)
@@ -89,7 +102,7 @@ if born and now - born >= window then
 end
 redis.call('HSET', keys, sender, position .. ' ' .. at .. ' ' .. digest)
 if not born then
-  redis.call('HSET', keys, 'born', at)
+  redis.call('HSET', keys, 'born', string.format('%.0f', now))
   redis.call('PEXPIRE', keys, string.format('%.0f', 2 * window))
 end
 

@@ -248,9 +248,9 @@ func TestDeletedLogForgetsKeys(t *testing.T) {
 	last := say(t, b, "lobby", "2")
 	do(t, operator(t, r), "DEL chatring:{lobby}:log")
 	for _, key := range []string{"1", "2"} {
-		p, err := b.Append(t.Context(), draft("lobby", key), last.Position)
+		p, err := b.Restore(t.Context(), chat.Publication{Draft: draft("lobby", key)}, last.Position)
 		if err != nil || p.Epoch <= first.Epoch {
-			t.Errorf("Append = %s, %v, want a new epoch after %s", p.Position, err, last.Position)
+			t.Errorf("Restore = %s, %v, want a new epoch after %s", p.Position, err, last.Position)
 		}
 		last = p
 	}

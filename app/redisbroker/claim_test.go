@@ -117,7 +117,7 @@ func TestScriptDiscountsLivingAppender(t *testing.T) {
 	} {
 		d := chat.Draft{Room: test.room, From: "alice", Key: test.own + ".", Body: []byte(`1`)}
 		for _, try := range []string{"the first time", "again"} {
-			c := b.appendCall(d, chat.Position{})
+			c := b.appendCall(chat.Publication{Draft: d}, chat.Position{}, false)
 			c.own = test.own
 			args := c.command()
 			args[0], args[1] = "eval", appendSource

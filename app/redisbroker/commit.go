@@ -231,6 +231,8 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call) {
 			again = append(again, call)
 		case redis.HasErrorPrefix(err, "CONFLICT"):
 			finish(call, nil, chat.ErrConflict)
+		case redis.HasErrorPrefix(err, "REWOUND"):
+			finish(call, nil, chat.ErrRewound)
 		default:
 			finish(call, nil, unavailable(err))
 		}

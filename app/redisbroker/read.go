@@ -11,9 +11,6 @@ import (
 	"github.com/chatring/chatring/app/chat"
 )
 
-// maxTails is how many tails one round trip asks for.
-const maxTails = 256
-
 // ReadAfter implements chat.Broker. An entry that is no publication (somebody
 // wrote it by hand) is logged and left out.
 func (b *Broker) ReadAfter(ctx context.Context, room chat.RoomID, after chat.Position, limit int) ([]chat.Publication, error) {
@@ -96,37 +93,22 @@ func parseEntry(room chat.RoomID, e redis.XMessage) (p chat.Publication, err err
 	return p, nil
 }
 
-// Tails implements chat.Broker.
-func (b *Broker) Tails(ctx context.Context, rooms []chat.RoomID) ([]chat.Position, error) {
+// Tails implements chat.Broker, in one round trip.
+func (b *Broker) Tails(ctx context.Context, rooms []chat.RoomID) ([]chat.Publication, error) {
 	ctx, cancel := b.deadline(ctx)
 	defer cancel()
-	tails := make([]chat.Position, 0, len(rooms))
-	for chunk := range slices.Chunk(rooms, maxTails) {
-		some, err := b.tails(ctx, chunk)
-		if err != nil {
-			return nil, fmt.Errorf("read %d tails: %w", len(rooms), unavailable(err))
-		}
-		tails = append(tails, some...)
-	}
-	return tails, nil
-}
-
-func (b *Broker) tails(ctx context.Context, rooms []chat.RoomID) ([]chat.Position, error) {
 	pipe := b.reads.Pipeline()
 	cmds := make([]*redis.XMessageSliceCmd, len(rooms))
 	for i, room := range rooms {
 		cmds[i] = pipe.XRevRangeN(ctx, logKey(room), "+", "-", 1)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read %d tails: %w", len(rooms), unavailable(err))
 	}
-	tails := make([]chat.Position, len(rooms))
+	tails := make([]chat.Publication, len(rooms))
 	for i, cmd := range cmds {
 		if last := cmd.Val(); len(last) == 1 {
-			var err error
-			if tails[i], err = chat.ParsePosition(last[0].ID); err != nil {
-				return nil, err
-			}
+			tails[i], _ = parseEntry(rooms[i], last[0]) // what can be read of it
 		}
 	}
 	return tails, nil

@@ -1,0 +1,73 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/chatring/chatring/app/chat"
+)
+
+// append gives the draft its position and lets it through. If the log turns
+// out to have lost its tail it is healed first, so that what it has lost comes
+// before what is new. If it was healed meanwhile, nobody knows whether the
+// draft went the way of the tail: its key finds out.
+func (r *room) append(ctx context.Context, d chat.Draft) (chat.Publication, error) {
+	begin := false
+	for {
+		seen, heals, err := r.whole(ctx)
+		if err != nil {
+			return chat.Publication{}, err
+		}
+		var p chat.Publication
+		if begin {
+			p, err = r.hub.broker.Restore(ctx, chat.Publication{Draft: d}, seen)
+		} else {
+			p, err = r.hub.broker.Append(ctx, d, seen)
+		}
+		if done, err := r.appended(p, heals, err); done {
+			return p, err
+		}
+		begin = true
+	}
+}
+
+// whole waits while the log is being healed. It returns the room's witness and
+// how often the log has been healed.
+func (r *room) whole(ctx context.Context) (witness chat.Position, heals int, err error) {
+	for {
+		r.mu.Lock()
+		witness, heals = r.gate.witness, r.heals
+		healed := r.healed
+		r.mu.Unlock()
+		if healed == nil {
+			return witness, heals, nil
+		}
+		select {
+		case <-healed:
+		case <-ctx.Done():
+			return witness, heals, fmt.Errorf("%w: the log of %s is being healed", chat.ErrUnavailable, r.id)
+		}
+	}
+}
+
+// appended takes the broker's answer to an append that began when the log had
+// been healed heals times; done is false when it has to be done again.
+func (r *room) appended(p chat.Publication, heals int, err error) (done bool, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case errors.Is(err, chat.ErrRewound):
+		r.rewound()
+		return false, nil
+	case errors.Is(err, chat.ErrConflict):
+		return true, err
+	case err != nil:
+		r.watchTail()
+		return true, err
+	case r.heals != heals || r.healed != nil:
+		return false, nil
+	}
+	r.hear(p)
+	return true, nil
+}

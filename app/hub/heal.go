@@ -1,0 +1,235 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// A log can come back older than what this node has let through: Redis was
+// restored from a snapshot, or failed over to a replica that was behind. What
+// the node still has in its window is then appended again, under the same
+// keys, in a new epoch, and members are told by a reset.
+//
+// Nodes that hold the same room may heal it at once: the keys see to it that
+// each publication is restored once.
+
+// spoiled is a position above all that an epoch can have. As a witness it says
+// that the epoch must not go on. Redis' scripts count in doubles.
+func spoiled(epoch uint64) chat.Position {
+	return chat.Position{Epoch: epoch, Offset: 1<<53 - 1}
+}
+
+// rewound closes the gate and heals the log, unless that is under way. The
+// lock is held.
+func (r *room) rewound() {
+	g := &r.gate
+	if r.gone || r.healed != nil {
+		return
+	}
+	slog.Warn("the log has lost its tail", "room", r.id, "seen", g.last.String())
+	g.open = false
+	g.witness = later(g.witness, spoiled(g.last.Epoch))
+	r.healed = make(chan struct{})
+	r.hub.work.Go(r.heal)
+}
+
+// heal tries until it has healed the log, and opens the gate again.
+func (r *room) heal() {
+	backoff := 50 * time.Millisecond
+	for {
+		err := r.tryHeal(r.hub.life)
+		if err == nil {
+			return
+		}
+		slog.Debug("log not healed yet", "room", r.id, "err", err)
+		if !pause(r.hub.life, backoff) {
+			return
+		}
+		backoff = min(2*backoff, time.Second)
+	}
+}
+
+// tryHeal restores what the log has lost until the log has it all, and then
+// lets through what it has beyond what members have seen.
+func (r *room) tryHeal(ctx context.Context) error {
+	r.mu.Lock()
+	g := &r.gate
+	mine, held, last, witness := slices.Clone(r.window.entries), slices.Clone(g.held), g.last, g.witness
+	r.mu.Unlock()
+	refused := make(map[senderKey]bool)
+	restored := 0
+	for {
+		log, err := r.readLog(ctx, mine, last)
+		if err != nil {
+			return err
+		}
+		lost, common, err := compare(mine, held, log)
+		if err != nil {
+			return err
+		}
+		lost = slices.DeleteFunc(lost, func(p chat.Publication) bool {
+			return refused[senderKey{p.From, p.Key}] || time.Since(p.At) > r.hub.opts.RetentionAge
+		})
+		if len(lost) == 0 {
+			slog.Warn("log healed", "room", r.id, "restored", restored, "common", common.String())
+			return r.goOn(ctx, mine, held, log, common)
+		}
+		for _, p := range lost {
+			switch err := r.restore(ctx, p, witness); {
+			case errors.Is(err, chat.ErrConflict): // its sender has used the key again
+				refused[senderKey{p.From, p.Key}] = true
+			case err != nil:
+				return err
+			default:
+				restored++
+				r.hub.count.Restored.Inc()
+			}
+		}
+	}
+}
+
+func (r *room) restore(ctx context.Context, p chat.Publication, witness chat.Position) error {
+	ctx, cancel := context.WithTimeout(ctx, r.hub.opts.OpenTimeout)
+	defer cancel()
+	_, err := r.hub.broker.Restore(ctx, p, witness)
+	return err
+}
+
+// goOn opens the gate at the end of what the window and the log have in common.
+func (r *room) goOn(ctx context.Context, mine []entry, held, log []chat.Publication, common chat.Position) error {
+	unsure := false
+	r.mu.Lock()
+	last := r.gate.last
+	r.mu.Unlock()
+	if common.IsZero() && !last.IsZero() {
+		// The log may have something from before the window, and nobody can
+		// say whether members have seen all of it.
+		var err error
+		if common, err = r.lastBefore(ctx, mine, last); err != nil {
+			return err
+		}
+		unsure = !common.IsZero()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.healed)
+	r.healed = nil
+	r.heals++
+	if r.gone {
+		return nil
+	}
+	g := &r.gate
+	g.lost, g.unsure = later(g.lost, g.last), g.unsure || unsure
+	g.last = common
+	r.hub.windowBytes.Add(-r.window.cut(common))
+	for _, p := range log {
+		r.accept(p)
+	}
+	g.held = slices.DeleteFunc(g.held, func(p chat.Publication) bool {
+		return slices.ContainsFunc(held, func(q chat.Publication) bool { return p.Position == q.Position })
+	})
+	r.beginGate()
+	return nil
+}
+
+// readLog reads the log from where the window begins, or behind what was let
+// through last when the window is empty.
+func (r *room) readLog(ctx context.Context, mine []entry, last chat.Position) (log []chat.Publication, err error) {
+	after := last
+	if len(mine) > 0 {
+		after = mine[0].pos.Prev()
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.hub.opts.OpenTimeout)
+	defer cancel()
+	for {
+		batch, err := r.hub.broker.ReadAfter(ctx, r.id, after, fillBatch)
+		if err != nil {
+			return nil, err
+		}
+		if log = append(log, batch...); len(batch) < fillBatch {
+			return log, nil
+		}
+		after = log[len(log)-1].Position
+	}
+}
+
+// lastBefore returns the last position that the log has before the window (up to
+// what was let through last when the window is empty), or the zero Position.
+func (r *room) lastBefore(ctx context.Context, mine []entry, last chat.Position) (chat.Position, error) {
+	begin := chat.Position{Epoch: last.Epoch, Offset: last.Offset + 1}
+	if len(mine) > 0 {
+		begin = mine[0].pos
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.hub.opts.OpenTimeout)
+	defer cancel()
+	before, err := r.hub.broker.ReadBefore(ctx, r.id, begin, 1)
+	if err != nil || len(before) == 0 {
+		return chat.Position{}, err
+	}
+	return before[0].Position, nil
+}
+
+// A senderKey is what makes a publication the same one in another place of the
+// log.
+type senderKey struct {
+	from chat.UserID
+	key  string
+}
+
+// compare holds a window, and what a gate holds ahead of a hole, against the
+// log that was read from the window's beginning on. It returns what the log has
+// lost, and the last position up to which window and log are the same (zero:
+// none). What the log has trimmed is not lost.
+func compare(mine []entry, held, log []chat.Publication) (lost []chat.Publication, common chat.Position, err error) {
+	there := make(map[senderKey]bool, len(log))
+	at := make(map[chat.Position]chat.Publication, len(log))
+	for _, p := range log {
+		there[senderKey{p.From, p.Key}] = true
+		at[p.Position] = p
+	}
+	parted := false
+	for _, e := range mine {
+		if len(log) > 0 && e.pos.Epoch == log[0].Epoch && e.pos.Before(log[0].Position) {
+			continue // trimmed
+		}
+		if p, ok := at[e.pos]; ok && e.is(p) && !parted {
+			common = e.pos
+			continue
+		}
+		parted = true
+		p, err := protocol.ParseMessage(e.frame)
+		if err != nil {
+			return nil, common, fmt.Errorf("window at %s: %w", e.pos, err)
+		}
+		if !there[senderKey{p.From, p.Key}] {
+			lost = append(lost, p)
+		}
+	}
+	for _, p := range held {
+		if !there[senderKey{p.From, p.Key}] {
+			lost = append(lost, p)
+		}
+	}
+	return lost, common, nil
+}
+
+// is says whether the entry is this publication, and not another one that was
+// given its position.
+func (e entry) is(p chat.Publication) bool {
+	return bytes.Equal(e.frame.JSON(), protocol.Message(p).JSON())
+}
+
+func later(p, q chat.Position) chat.Position {
+	if p.Before(q) {
+		return q
+	}
+	return p
+}
