@@ -40,7 +40,8 @@ type conn struct {
 
 	heard    atomic.Int64 // when the peer was last heard, in nanoseconds since opened
 	controls atomic.Int32 // pings and pongs since the server's last ping
-	hurried  atomic.Bool
+	hurried  atomic.Pointer[time.Time] // when writing ends, whatever is left; nil until Hurry
+	answers  atomic.Bool               // the close frame to be sent is the answer to the peer's
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -140,12 +141,7 @@ func (c *conn) end() {
 
 // Write implements session.Conn.
 func (c *conn) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
-	timeout := c.gateway.opts.WriteTimeout
-	if c.hurried.Load() {
-		timeout = hurry
-	}
-	_ = c.raw.SetWriteDeadline(time.Now().Add(timeout)) // fails when closed: so will the write
-	err := writeAll(c.raw, frames)
+	err := writeAll(c.write, frames)
 	if err == nil {
 		return true, 0
 	}
@@ -156,10 +152,26 @@ func (c *conn) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
 	return false, protocol.CloseGone
 }
 
+// write writes b for as long as the peer goes on taking some of it: the deadline
+// is for progress.
+func (c *conn) write(b []byte) error {
+	for {
+		_ = c.raw.SetWriteDeadline(time.Now().Add(c.gateway.opts.WriteTimeout)) // fails when closed: so will the write
+		if end := c.hurried.Load(); end != nil {
+			_ = c.raw.SetWriteDeadline(*end) // Hurry may have set its own before ours
+		}
+		n, err := c.raw.Write(b)
+		if b = b[n:]; n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
 // Hurry implements session.Conn.
 func (c *conn) Hurry() {
-	c.hurried.Store(true)
-	_ = c.raw.SetWriteDeadline(time.Now().Add(hurry))
+	end := time.Now().Add(hurry)
+	c.hurried.Store(&end)
+	_ = c.raw.SetWriteDeadline(end)
 }
 
 // Finish implements session.Conn: it sends the close frame and gives the peer

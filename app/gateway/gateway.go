@@ -37,8 +37,8 @@ type Options struct {
 	Ping time.Duration
 	// PongTimeout is how long after a ping a socket may stay silent.
 	PongTimeout time.Duration
-	// WriteTimeout is how long the kernel may refuse to take what is written
-	// to a socket.
+	// WriteTimeout is how long a socket's peer may take nothing of what is
+	// written to it. One that goes on taking some is never too slow for it.
 	WriteTimeout time.Duration
 	// Origins are the pages, beside those of the own host, that may connect:
 	// "https://chat.example.com", exactly.

@@ -3,7 +3,10 @@ package gateway_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -257,6 +260,41 @@ func TestStuckPeer(t *testing.T) {
 			t.Errorf("%v connections closed with 4008, want 1", got)
 		}
 		_ = stuck.Close()
+	})
+}
+
+// pacedRead reads a KiB each second, until there are n of them or no more come.
+func (p *peer) pacedRead(n int) error {
+	_ = p.SetDeadline(time.Time{})
+	for range n {
+		time.Sleep(time.Second)
+		if _, err := io.CopyN(io.Discard, p.r, 1<<10); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A peer that goes on taking bytes is served, however long a write to it takes;
+// once it takes nothing, it is cut off.
+func TestSlowPeer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		slow := n.upgraded(t, "/ws/chat/lobby?user=slow", "")
+		slow.hear("joined")
+		l := n.listen(t, "/ws/chat/lobby?user=alice", true)
+		for i := range 4 {
+			l.send(masked(fin|text, fmt.Sprintf(`{"id":%d,"cmd":"publish","room":"lobby","data":%q}`, i+1, strings.Repeat("x", 15<<10))))
+		}
+		if err := slow.pacedRead(30); err != nil {
+			t.Fatalf("a peer that takes 1 KiB each second is cut off: %v", err)
+		}
+		slow.send(masked(fin|ponged, ""))
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if got := n.counted(t, "chatring_closed_total", "4008"); got != 1 {
+			t.Errorf("%v connections closed with 4008, want 1", got)
+		}
+		_ = slow.Close()
 	})
 }
 

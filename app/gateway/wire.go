@@ -84,23 +84,22 @@ const writeChunk = 32 << 10
 var chunks = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); return &b }}
 
 // writeAll writes frames in as few calls as possible.
-func writeAll(to net.Conn, frames []protocol.Frame) error {
+func writeAll(write func([]byte) error, frames []protocol.Frame) error {
 	if len(frames) == 1 {
-		_, err := to.Write(frames[0].WebSocket())
-		return err
+		return write(frames[0].WebSocket())
 	}
 	chunk := chunks.Get().(*[]byte)
 	defer chunks.Put(chunk)
 	b := (*chunk)[:0]
 	for _, f := range frames {
 		if len(b) > 0 && len(b)+f.Size() > writeChunk {
-			if _, err := to.Write(b); err != nil {
+			if err := write(b); err != nil {
 				return err
 			}
 			b = b[:0]
 		}
 		if f.Size() > writeChunk {
-			if _, err := to.Write(f.WebSocket()); err != nil {
+			if err := write(f.WebSocket()); err != nil {
 				return err
 			}
 			continue
@@ -110,6 +109,5 @@ func writeAll(to net.Conn, frames []protocol.Frame) error {
 	if len(b) == 0 {
 		return nil
 	}
-	_, err := to.Write(b)
-	return err
+	return write(b)
 }
