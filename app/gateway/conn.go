@@ -75,6 +75,7 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	c.socket, c.expires = socket, a.identity.Expires
 	c.session = session.New(g.hub, a.identity.User, c, &g.opts.Session, &g.count.Sessions)
 	c.reading.upgraded = true
+	c.session.Greet(protocol.Hello{Shard: g.opts.Shard, PingS: int(g.opts.Ping / time.Second)})
 	if !g.add(c) {
 		c.session.Close(protocol.CloseDrain)
 		c.end()
@@ -110,8 +111,7 @@ func (c *conn) serve(a admission) {
 		c.session.Close(protocol.CloseInternal)
 	}()
 	c.calling = true
-	hello := protocol.Hello{Shard: c.gateway.opts.Shard, PingS: int(c.gateway.opts.Ping / time.Second)}
-	c.session.Start(hello, a.room, a.join)
+	c.session.Start(a.room, a.join)
 	c.calling = false
 	c.socket.ReadLoop()
 }

@@ -67,7 +67,7 @@ type Session struct {
 	outbox outbox
 }
 
-// New builds a session of user over conn. It says nothing yet: see Start.
+// New builds a session of user over conn. It says nothing yet: see Greet.
 func New(h *hub.Hub, user chat.UserID, conn Conn, limits *Limits, count *metrics.Sessions) *Session {
 	return &Session{id: newID(), user: user, hub: h, conn: conn, limits: limits, count: count}
 }
@@ -78,12 +78,17 @@ func newID() string { return strings.ToLower(rand.Text()[:16]) }
 // ID names the session among all of the cluster.
 func (s *Session) ID() string { return s.id }
 
-// Start says hello and joins the first room. When the room cannot be opened
-// the session closes itself.
-func (s *Session) Start(hello protocol.Hello, room chat.RoomID, j hub.Join) {
+// Greet says hello. Whoever may Send to the session hears of it only after
+// that: hello is the first push.
+func (s *Session) Greet(hello protocol.Hello) {
 	hello.User, hello.Session = s.user, s.id
-	s.watch = j.Watch
 	s.Send(hello.Frame())
+}
+
+// Start joins the first room. When it cannot be opened the session closes
+// itself.
+func (s *Session) Start(room chat.RoomID, j hub.Join) {
+	s.watch = j.Watch
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.CommandTimeout)
 	defer cancel()
 	if err := s.join(ctx, room, j); err != nil {

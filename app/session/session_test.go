@@ -75,7 +75,8 @@ func inBubble(t *testing.T, outbox int, story func(t *testing.T, s *session.Sess
 		c := &conn{let: make(chan struct{}, 1000)}
 		limits := &session.Limits{Outbox: outbox, Rooms: 4, CommandTimeout: time.Second, Strikes: 3}
 		s := session.New(h, "alice", c, limits, &metrics.New("1111", "test").Sessions)
-		s.Start(protocol.Hello{}, "lobby", hub.Join{})
+		s.Greet(protocol.Hello{})
+		s.Start("lobby", hub.Join{})
 		story(t, s, c)
 		close(c.let)
 		s.End()
