@@ -144,6 +144,62 @@ func TestFullOutboxClosesTheSession(t *testing.T) {
 	})
 }
 
+// What a join recovers is taken in beyond the limit, and is no reason to close.
+// Once it is written, the limit is what it was.
+func TestRecoveryIsBesideTheLimit(t *testing.T) {
+	inBubble(t, 4096, func(t *testing.T, s *session.Session, c *conn) {
+		synctest.Wait()
+		missed := make([]protocol.Frame, 1000)
+		for n := range missed {
+			missed[n] = frame(n + 1000)
+		}
+		s.Recover(missed)
+		s.Send(frame(1))
+		for range 5 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		frames, _ := c.written()
+		if got, want := frames[len(frames)-1], `{"id":1,"ok":{}}`; got != want || c.code != 0 {
+			t.Fatalf("last frame = %s, closed with %d; want %s", got, c.code, want)
+		}
+		for len(c.let) > 0 {
+			<-c.let
+		}
+		for n := range 1000 {
+			s.Send(frame(n + 1000))
+		}
+		c.let <- struct{}{}
+		synctest.Wait()
+		if c.code != protocol.CloseSlowConsumer {
+			t.Errorf("closed with %d, want %d", c.code, protocol.CloseSlowConsumer)
+		}
+	})
+}
+
+// A client that asks and never reads is closed as a slow consumer after the
+// time of one command; its reader is not held up for longer.
+func TestUnreadRepliesCloseTheirClient(t *testing.T) {
+	inBubble(t, 4096, func(t *testing.T, s *session.Session, c *conn) {
+		for n := range 100 {
+			s.Send(frame(n + 1000))
+		}
+		synctest.Wait()
+		began := time.Now()
+		s.Handle([]byte(`{"id":1,"cmd":"presence","room":"lobby"}`))
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the reader was held up for %v, want the command timeout, 1s", took)
+		}
+		for range 5 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		if c.code != protocol.CloseSlowConsumer {
+			t.Errorf("closed with %d, want %d", c.code, protocol.CloseSlowConsumer)
+		}
+	})
+}
+
 // What waits is written before the close, and nothing after it; the first code
 // counts.
 func TestCloseComesLast(t *testing.T) {
