@@ -202,12 +202,12 @@ func (c *conn) Finish(code protocol.CloseCode) {
 	_ = c.raw.SetReadDeadline(time.Now().Add(hurry))
 }
 
-// countClose counts a close. Codes that a client has made up are one label:
-// their number must not grow the metrics.
+// countClose counts a close. Those that a client began are one label, whatever
+// code it has made up.
 func (c *conn) countClose(code protocol.CloseCode) {
-	label := "client"
-	if code.Reason() != "" || code < 1016 {
-		label = strconv.Itoa(int(code))
+	label := strconv.Itoa(int(code))
+	if c.answers.Load() {
+		label = "client"
 	}
 	c.gateway.count.Gateway.Closed.WithLabelValues(label).Inc()
 }
