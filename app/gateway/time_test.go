@@ -345,6 +345,45 @@ func TestCloseStuckPeer(t *testing.T) {
 	})
 }
 
+// A peer that is slow holds Close up for moments only, though it goes on taking
+// bytes.
+func TestCloseSlowPeer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		slow := n.upgraded(t, "/ws/chat/lobby?user=slow", "")
+		slow.hear("joined")
+		l := n.listen(t, "/ws/chat/lobby?user=alice", true)
+		for i := range 4 {
+			l.send(masked(fin|text, fmt.Sprintf(`{"id":%d,"cmd":"publish","room":"lobby","data":%q}`, i+1, strings.Repeat("x", 15<<10))))
+		}
+		cut := make(chan error)
+		go func() { cut <- slow.pacedRead(60) }()
+		synctest.Wait()
+		began := time.Now()
+		n.Close(0)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("Close took %v, want at most 5s", took)
+		}
+		if err := <-cut; err == nil {
+			t.Error("the slow peer was not cut off")
+		}
+	})
+}
+
+// While a gateway closes, it refuses new sockets.
+func TestCloseRefuses(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		n.listen(t, "/ws/chat/lobby?user=alice", true)
+		done := make(chan struct{})
+		go func() { defer close(done); n.Close(10 * time.Second) }()
+		synctest.Wait()
+		resp, body := n.connect(t).request(request("/ws/chat/lobby?user=bob", nil))
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s %s, want 503", resp.Status, body)
+		}
+		<-done
+	})
+}
+
 // A peer that takes the close frame and then neither answers nor leaves holds
 // Close up for moments only.
 func TestCloseDeafPeer(t *testing.T) {
