@@ -161,6 +161,7 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 	b, err := redisbroker.New(redisbroker.Options{
 		URL: c.Redis.URL, AppID: c.APPID,
 		Retention: int(c.Retention.Messages), RetentionAge: c.Retention.Age, KeyWindow: c.Retention.KeyWindow,
+		QueueBytes: config.QueueBytes,
 	})
 	if err != nil {
 		return nil, err
