@@ -38,8 +38,8 @@ type conn struct {
 	// Owned by the session's writer.
 	torn bool // a frame may have been written in part: nothing can follow it
 
-	heard    atomic.Int64 // when the peer was last heard, in nanoseconds since opened
-	controls atomic.Int32 // pings and pongs since the server's last ping
+	heard    atomic.Int64              // when the peer was last heard, in nanoseconds since opened
+	controls atomic.Int32              // pings and pongs since the server's last ping
 	hurried  atomic.Pointer[time.Time] // when writing ends, whatever is left; nil until Hurry
 	answers  atomic.Bool               // the close frame to be sent is the answer to the peer's
 
