@@ -112,7 +112,7 @@ func (c *Config) checkAuth(f *faults) {
 		}
 	case "":
 		if !f.in("listen", "broker") {
-			f.add("auth.mode", "must be said, because this is no memory broker on loopback: jwt, or dev, which believes every name")
+			f.add("auth.mode", "must be said, because this is no memory broker on loopback: --auth-mode jwt, or --auth-mode dev, which believes every name")
 		}
 	default:
 		f.add("auth.mode", "%q is none of dev, jwt", c.Auth.Mode)

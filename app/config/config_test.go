@@ -332,7 +332,7 @@ func TestFaults(t *testing.T) {
 		{"--listen=nonsense", `listen: "nonsense" is no address: it looks like 127.0.0.1:8080, or :8080 for all of this machine's`},
 		{"--listen=127.0.0.1:99999 --auth-mode=dev", `listen: "127.0.0.1:99999" is no address: it looks like 127.0.0.1:8080, or :8080 for all of this machine's`},
 		{"--ops-listen=:-1", `ops.listen: ":-1" is no address: it looks like 127.0.0.1:9090`},
-		{"--listen=:9000", "auth.mode: must be said, because this is no memory broker on loopback: jwt, or dev, which believes every name"},
+		{"--listen=:9000", "auth.mode: must be said, because this is no memory broker on loopback: --auth-mode jwt, or --auth-mode dev, which believes every name"},
 		{production, "broker: memory keeps nothing, and env is production: use redis with redis.url"},
 		{production + " --broker=redis", ""},
 		{"--retention-messages=256", "retention.messages: must be more than room.window (256)"},
