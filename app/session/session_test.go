@@ -76,6 +76,7 @@ func inBubble(t *testing.T, outbox int, story func(t *testing.T, s *session.Sess
 		limits := &session.Limits{Outbox: outbox, Rooms: 4, CommandTimeout: time.Second, Strikes: 3}
 		s := session.New(h, "alice", c, limits, &metrics.New("1111", "test").Sessions)
 		s.Greet(protocol.Hello{})
+		synctest.Wait() // hello is a write of its own
 		s.Start("lobby", hub.Join{})
 		story(t, s, c)
 		close(c.let)
