@@ -28,7 +28,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 const (
 	exitOK     = 0
 	exitFailed = 1
-	exitUsage  = 2 // wrong words, or settings that cannot be
+	exitUsage  = 2 // wrong arguments or settings
 )
 
 // usageError is an error of the caller.
@@ -62,10 +62,10 @@ Without a verb it serves. Alone, with nothing set, it is a whole chat server
 for this machine: open http://localhost:8080 in two tabs.
 
 A setting is a flag, or an environment variable, or a line of the file that
---config names, or its default: the first of these that is there counts.
+--config names, or its default: the first that is set wins.
 "chatring config" shows every setting and its value.
 
-Exit codes: 0 all is well, 1 it failed, 2 the words or settings cannot be.`,
+Exit codes: 0 all is well, 1 it failed, 2 wrong arguments or settings.`,
 		Example: `  chatring
   chatring --listen :8080 --broker redis --redis-url redis://redis:6379/0 --auth-mode jwt --auth-secret-file /run/secrets/jwt
   CHATRING_LISTEN=:9000 CHATRING_AUTH_MODE=dev chatring serve`,
@@ -173,7 +173,7 @@ func healthcheck(ctx context.Context, listen string) error {
 	return nil
 }
 
-// showConfig prints the settings even when they cannot be, and then says why.
+// showConfig prints the settings even when they are wrong, and then says why.
 func showConfig(cmd *cobra.Command, file string) error {
 	values, err := config.Values(cmd.Flags(), file)
 	if err != nil {
@@ -187,7 +187,11 @@ func showConfig(cmd *cobra.Command, file string) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if _, err := config.Load(cmd.Flags(), file); err != nil {
+	c, err := config.Load(cmd.Flags(), file)
+	if err == nil {
+		_, err = build(c) // also reads the secret and the Redis URL
+	}
+	if err != nil {
 		return usageError{err}
 	}
 	return nil

@@ -46,7 +46,7 @@ func serve(c config.Config) error {
 	warn(c)
 	n, err := build(c)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	ln, err := net.Listen("tcp", c.Listen)
 	if err != nil {
@@ -60,7 +60,7 @@ func serve(c config.Config) error {
 	}
 	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	context.AfterFunc(told, stop) // the second signal does what it does by default
+	context.AfterFunc(told, stop) // a second signal kills, as it does by default
 	slog.Info("serving", "version", buildVersion(), "listen", ln.Addr().String(), "ops", c.Ops.Listen, "broker", c.Broker, "auth", c.Auth.Mode)
 	if c.Broker == "memory" {
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
@@ -123,7 +123,7 @@ func unlessClosed(err error) error {
 	return err
 }
 
-// build makes the parts; nothing runs yet.
+// build makes the parts; nothing runs yet. Its errors are those of settings.
 func build(c config.Config) (*node, error) {
 	count := metrics.New(c.APPID, buildVersion())
 	broker, err := newBroker(c, count)
@@ -162,6 +162,7 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 	b, err := redisbroker.New(redisbroker.Options{
 		URL: c.Redis.URL, AppID: c.APPID,
 		Retention: int(c.Retention.Messages), RetentionAge: c.Retention.Age, KeyWindow: c.Retention.KeyWindow,
+		QueueBytes: config.QueueBytes,
 	})
 	if err != nil {
 		return nil, err

@@ -76,10 +76,10 @@ func (h *Health) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
 	defer cancel()
 	state := struct {
-		Status  string  `json:"status"` // ready, degraded or draining
-		Log     string  `json:"log"`    // ok or unavailable
-		UptimeS float64 `json:"uptime_s"`
-	}{"ready", "ok", time.Since(h.started).Seconds()}
+		Status  string `json:"status"` // ready, degraded or draining
+		Log     string `json:"log"`    // ok or unavailable
+		UptimeS int    `json:"uptime_s"`
+	}{"ready", "ok", int(time.Since(h.started).Seconds())}
 	status := http.StatusOK
 	if err := h.check(ctx); err != nil {
 		state.Status, state.Log = "degraded", "unavailable"

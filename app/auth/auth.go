@@ -50,9 +50,9 @@ func (Dev) Authenticate(c Credentials) (Identity, error) {
 	return Identity{User: user}, nil
 }
 
-// MinSecret is the shortest secret for HS256, in bytes (RFC 7518 §3.2: as long
+// minSecret is the shortest secret for HS256, in bytes (RFC 7518 §3.2: as long
 // as the hash).
-const MinSecret = 32
+const minSecret = 32
 
 // leeway is how far the clocks of the issuer and of this node may differ.
 const leeway = 30 * time.Second
@@ -71,8 +71,8 @@ func NewJWT(secretFile string) (*JWT, error) {
 		return nil, fmt.Errorf("auth secret: %w", err)
 	}
 	secret := strings.TrimSpace(string(b))
-	if len(secret) < MinSecret {
-		return nil, fmt.Errorf("auth secret %s: %d bytes, want at least %d (try: openssl rand -hex 32)", secretFile, len(secret), MinSecret)
+	if len(secret) < minSecret {
+		return nil, fmt.Errorf("auth secret %s: %d bytes, want at least %d (try: openssl rand -hex 32)", secretFile, len(secret), minSecret)
 	}
 	return &JWT{
 		secret: []byte(secret),

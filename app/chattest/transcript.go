@@ -274,7 +274,8 @@ func (s *stage) connect(words []string) {
 	user, _, _ := strings.Cut(name, "/") // "alice/phone" is a session of alice
 	c.session = session.New(s.nodes[appid].hub, chat.UserID(user), c, &limits, &metrics.New(appid, "test").Sessions)
 	s.clients[name] = c
-	c.do(func() { c.session.Start(protocol.Hello{Shard: appid, PingS: 25}, room, join) })
+	c.session.Greet(protocol.Hello{Shard: appid, PingS: 25})
+	c.do(func() { c.session.Start(room, join) })
 }
 
 // drain is what the gateway does to its sessions when the node stops.

@@ -3,9 +3,8 @@
 package config
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -73,41 +72,42 @@ type Config struct {
 type Knob struct {
 	Key     string
 	Default any // string, int, int64, time.Duration or []string
+	Min     any // an int for a number, a time.Duration for a time; nil for words
 	Help    string
 }
 
 // Knobs is every setting, in the order in which they are explained.
 var Knobs = []Knob{
-	{"appid", "1111", "Name of this node on the ring: digits, below 1048576, never used again for another node. APPID works too."},
-	{"env", "development", `"production" refuses settings that are for development only.`},
-	{"listen", "127.0.0.1:8080", "Address of the serving port. In a container, or behind HAProxy on another machine, :8080."},
-	{"ops.listen", "127.0.0.1:9090", "Address of the operators' port: /livez /readyz /metrics. Never publish it. Empty: none."},
-	{"broker", "memory", `"memory": one process, nothing kept. "redis": a cluster.`},
-	{"redis.url", "redis://127.0.0.1:6379/0", "Where the log is. redis:// or rediss://, with user and password if need be."},
-	{"auth.mode", "", `"jwt": tokens. "dev": everybody is who they say they are. Empty: dev for a memory broker on loopback, else an error.`},
-	{"auth.secret_file", "", "File with the secret of the tokens (HS256), 32 bytes or more. Needed by jwt."},
-	{"log.level", "info", "debug, info, warn or error."},
-	{"log.format", "json", "json or text."},
-	{"gateway.max_connections", int64(15000), "Sockets of this node; more are refused with 503. Each takes a file descriptor: keep it below ulimit -n."},
-	{"gateway.max_message", 16384, "Longest message of a client, in bytes. A socket may make the node hold this much."},
-	{"gateway.read_buffer", 1024, "Read buffer of each socket, in bytes. Raise it when clients send much."},
-	{"gateway.ping", 25 * time.Second, "How often each socket is pinged. Keep it well below HAProxy's timeout tunnel."},
-	{"gateway.pong_timeout", 10 * time.Second, "How long a socket may stay silent after a ping was due. Raise it for bad mobile networks."},
-	{"gateway.write_timeout", 10 * time.Second, "How long a socket's peer may take nothing before it is closed as a slow consumer."},
-	{"gateway.origins", []string{}, "Pages that may connect beside those of the own host, such as https://chat.example.com."},
-	{"session.outbox", 256 << 10, "Bytes that may wait for one reader. Raise it for bursty rooms; a full outbox closes the session, which recovers by position."},
-	{"session.rooms", 128, "Rooms that one session may join."},
-	{"session.command_timeout", 4 * time.Second, "How long a command may take before it is answered with unavailable."},
-	{"room.window", 256, "Messages of each room kept in memory. Raise it when many come back after long absences."},
-	{"room.window_budget", int64(256 << 20), "Bytes that all windows of the node may take together; beyond it the least used shrink."},
-	{"room.linger", 30 * time.Second, "How long an empty room stays in memory. Keep it above session.command_timeout."},
-	{"room.open_timeout", 3 * time.Second, "How long opening a room, or one read of the log, may take."},
-	{"room.fill_grace", 10 * time.Millisecond, "How long a hole may wait for the message that fills it before the log is read."},
-	{"retention.messages", int64(10000), "Messages that a room's log keeps, at least; the oldest go."},
-	{"retention.age", 7 * 24 * time.Hour, "How long a log is kept after its last message."},
-	{"retention.key_window", 5 * time.Minute, "How long a message sent again under the same key is recognised, at least."},
-	{"drain.notice", 2500 * time.Millisecond, "How long a node that stops goes on serving while HAProxy takes it off the ring. Keep it above HAProxy's check interval."},
-	{"drain.spread", 5 * time.Second, "Over how long the members of a node that stops are told to come back. Raise it for more than 20,000 sockets; docker's stop_grace_period must be longer than both together."},
+	{"appid", "1111", nil, "Name of this node on the ring: digits, below 1048576, never used again for another node. APPID works too."},
+	{"env", "development", nil, `"production" refuses settings that are for development only.`},
+	{"listen", "127.0.0.1:8080", nil, "Address of the serving port. In a container, or behind HAProxy on another machine, :8080."},
+	{"ops.listen", "127.0.0.1:9090", nil, "Address of the operators' port: /livez /readyz /metrics. Never publish it. Empty: none."},
+	{"broker", "memory", nil, `"memory": one process, nothing kept. "redis": a cluster.`},
+	{"redis.url", "redis://127.0.0.1:6379/0", nil, "Where the log is. redis:// or rediss://, with user and password if need be."},
+	{"auth.mode", "", nil, `"jwt": tokens. "dev": everybody is who they say they are. Empty: dev for a memory broker on loopback, else an error.`},
+	{"auth.secret_file", "", nil, "File with the secret of the tokens (HS256), 32 bytes or more. Needed by jwt."},
+	{"log.level", "info", nil, "debug, info, warn or error."},
+	{"log.format", "json", nil, "json or text."},
+	{"gateway.max_connections", int64(15000), 1, "Sockets of this node; more are refused with 503. Each takes a file descriptor: keep it below ulimit -n."},
+	{"gateway.max_message", 16384, 1, "Longest message of a client, in bytes. A socket may make the node hold this much."},
+	{"gateway.read_buffer", 1024, 1, "Read buffer of each socket, in bytes. Raise it when clients send much."},
+	{"gateway.ping", 25 * time.Second, time.Second, "How often each socket is pinged. Keep it well below HAProxy's timeout tunnel."},
+	{"gateway.pong_timeout", 10 * time.Second, time.Millisecond, "How long a socket may stay silent after a ping was due. Raise it for bad mobile networks."},
+	{"gateway.write_timeout", 10 * time.Second, time.Millisecond, "How long a socket's peer may take nothing of what is written before it is closed as a slow consumer. Whatever it takes begins the time anew."},
+	{"gateway.origins", []string{}, nil, "Pages that may connect beside those of the own host, such as https://chat.example.com."},
+	{"session.outbox", 256 << 10, 1, "Bytes that may wait for one reader. Raise it for bursty rooms; a full outbox closes the session, which recovers by position."},
+	{"session.rooms", 128, 1, "Rooms that one session may join."},
+	{"session.command_timeout", 4 * time.Second, time.Millisecond, "How long a command may take before it is answered with unavailable; the session's next commands wait as long. A client that leaves its answers unread for as long is closed."},
+	{"room.window", 256, 1, "Messages of each room kept in memory. Raise it when many come back after long absences."},
+	{"room.window_budget", int64(256 << 20), 1, "Bytes that all windows of the node may take together; beyond it the least used shrink."},
+	{"room.linger", 30 * time.Second, time.Millisecond, "How long an empty room stays in memory. Keep it above session.command_timeout."},
+	{"room.open_timeout", 3 * time.Second, time.Millisecond, "How long opening a room, or one read of the log, may take."},
+	{"room.fill_grace", 10 * time.Millisecond, time.Duration(0), "How long a hole may wait for the message that fills it before the log is read."},
+	{"retention.messages", int64(10000), 1, "Messages that a room's log keeps, at least; the oldest go. Keep it above room.window."},
+	{"retention.age", 7 * 24 * time.Hour, time.Millisecond, "How long a log is kept after its last message."},
+	{"retention.key_window", 5 * time.Minute, time.Millisecond, "How long a message sent again under the same key is recognised, at least."},
+	{"drain.notice", 2500 * time.Millisecond, time.Duration(0), "How long a node that stops goes on serving while HAProxy takes it off the ring. Keep it above HAProxy's check interval."},
+	{"drain.spread", 5 * time.Second, time.Duration(0), "Over how long the members of a node that stops are told to come back. Raise it for more than 20,000 sockets; docker's stop_grace_period must be longer than both together."},
 }
 
 const prefix = "CHATRING"
@@ -166,9 +166,18 @@ func Load(fs *pflag.FlagSet, file string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	var f faults
+	for _, key := range v.AllKeys() {
+		if !slices.ContainsFunc(Knobs, func(k Knob) bool { return k.Key == key }) {
+			f.add(key, "there is no such setting")
+		}
+	}
+	for _, k := range Knobs {
+		k.check(&f, fmt.Sprint(v.Get(k.Key)))
+	}
 	var c Config
 	if err := v.UnmarshalExact(&c); err != nil {
-		return Config{}, fmt.Errorf("configuration: %w", err)
+		return Config{}, cmp.Or(f.err(), fmt.Errorf("configuration: %w", err))
 	}
 	for i, origin := range c.Gateway.Origins {
 		c.Gateway.Origins[i] = strings.TrimSpace(origin)
@@ -176,7 +185,8 @@ func Load(fs *pflag.FlagSet, file string) (Config, error) {
 	if c.Auth.Mode == "" && c.Broker == "memory" && isLoopback(c.Listen) {
 		c.Auth.Mode = "dev"
 	}
-	return c, c.check()
+	c.check(&f)
+	return c, f.err()
 }
 
 // Values returns what each of Knobs is set to, for people to read; passwords
@@ -235,131 +245,27 @@ func read(fs *pflag.FlagSet, file string) (*viper.Viper, error) {
 	return v, nil
 }
 
-// UnknownEnv returns the variables that look like knobs and are none. Those of
-// the scripts (CHATRING_STATE and the like) are the caller's to leave out.
+// notOurs are variables of the scripts and of the Compose file, which nodes may
+// inherit.
+var notOurs = []string{
+	"CHATRING_BIN", "CHATRING_PORT", "CHATRING_STATE", "CHATRING_STOP_GRACE",
+	"CHATRING_IMAGE", "CHATRING_PULL", "CHATRING_USER", "CHATRING_VERSION",
+}
+
+// UnknownEnv returns the variables that look like knobs and are none, without
+// those of the scripts and of the Compose file.
 func UnknownEnv() []string {
+	known := slices.Clone(notOurs)
+	for _, k := range Knobs {
+		known = append(known, k.Env())
+	}
 	var unknown []string
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, prefix+"_") && !slices.ContainsFunc(Knobs, func(k Knob) bool { return k.Env() == name }) {
+		if strings.HasPrefix(name, prefix+"_") && !slices.Contains(known, name) {
 			unknown = append(unknown, name)
 		}
 	}
 	slices.Sort(unknown)
 	return unknown
-}
-
-// check returns everything that is wrong, each with the way out.
-func (c *Config) check() error {
-	var errs []error
-	wrong := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
-	}
-	oneOf := func(key, value string, allowed ...string) {
-		if !slices.Contains(allowed, value) {
-			wrong(key, "%q is none of %s", value, strings.Join(allowed, ", "))
-		}
-	}
-	oneOf("env", c.Env, "development", "production")
-	oneOf("broker", c.Broker, "memory", "redis")
-	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	oneOf("log.format", c.Log.Format, "json", "text")
-	if !isAPPID(c.APPID) {
-		wrong("appid", "%q is no number from 1 to 1048575", c.APPID)
-	}
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		wrong("listen", "%v", err)
-	}
-	if c.Ops.Listen != "" {
-		if _, _, err := net.SplitHostPort(c.Ops.Listen); err != nil {
-			wrong("ops.listen", "%v", err)
-		}
-	}
-	c.checkAuth(wrong)
-	for key, n := range map[string]int64{
-		"gateway.max_connections": c.Gateway.MaxConnections, "gateway.max_message": int64(c.Gateway.MaxMessage),
-		"gateway.read_buffer": int64(c.Gateway.ReadBuffer), "gateway.ping": int64(c.Gateway.Ping),
-		"gateway.pong_timeout": int64(c.Gateway.PongTimeout), "gateway.write_timeout": int64(c.Gateway.WriteTimeout),
-		"session.outbox": int64(c.Session.Outbox), "session.rooms": int64(c.Session.Rooms),
-		"session.command_timeout": int64(c.Session.CommandTimeout), "room.window": int64(c.Room.Window),
-		"room.window_budget": c.Room.WindowBudget, "room.open_timeout": int64(c.Room.OpenTimeout),
-		"retention.messages": c.Retention.Messages, "retention.age": int64(c.Retention.Age),
-		"retention.key_window": int64(c.Retention.KeyWindow),
-	} {
-		if n <= 0 {
-			wrong(key, "must be more than zero")
-		}
-	}
-	if c.Session.Outbox < 4*c.Gateway.MaxMessage {
-		wrong("session.outbox", "must hold at least four of the longest messages (gateway.max_message is %d)", c.Gateway.MaxMessage)
-	}
-	for key, d := range map[string]time.Duration{
-		"gateway.ping": c.Gateway.Ping, "gateway.pong_timeout": c.Gateway.PongTimeout, "gateway.write_timeout": c.Gateway.WriteTimeout,
-		"session.command_timeout": c.Session.CommandTimeout, "room.open_timeout": c.Room.OpenTimeout, "room.linger": c.Room.Linger,
-		"room.fill_grace": c.Room.FillGrace, "drain.notice": c.Drain.Notice, "drain.spread": c.Drain.Spread,
-		"retention.age": c.Retention.Age, "retention.key_window": c.Retention.KeyWindow,
-	} {
-		if d < 0 || d > 0 && d < time.Millisecond {
-			wrong(key, "%v is no time to wait: say the unit, such as 25s", d)
-		}
-	}
-	if p := c.Gateway.Ping; p >= time.Millisecond && p < time.Second {
-		wrong("gateway.ping", "%v is less than a second", p)
-	}
-	for _, origin := range c.Gateway.Origins {
-		if !isOrigin(origin) {
-			wrong("gateway.origins", "%q is no origin: it looks like https://chat.example.com, without anything behind", origin)
-		}
-	}
-	if c.Room.Linger <= c.Session.CommandTimeout {
-		wrong("room.linger", "must be more than session.command_timeout (%v)", c.Session.CommandTimeout)
-	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(errs...)
-}
-
-func (c *Config) checkAuth(wrong func(key, format string, args ...any)) {
-	switch c.Auth.Mode {
-	case "dev":
-		if c.Env == "production" {
-			wrong("auth.mode", "dev believes every name, and env is production: use jwt with auth.secret_file")
-		}
-	case "jwt":
-		if c.Auth.SecretFile == "" {
-			wrong("auth.secret_file", "is needed by auth.mode jwt (try: openssl rand -hex 32 > secret)")
-		}
-	case "":
-		wrong("auth.mode", "must be said: jwt, or dev, which believes every name")
-	default:
-		wrong("auth.mode", "%q is none of dev, jwt", c.Auth.Mode)
-	}
-}
-
-func isAPPID(s string) bool {
-	if s == "" || len(s) > 7 || s[0] == '0' {
-		return false
-	}
-	n := 0
-	for _, r := range s {
-		if r < '0' || r > '9' {
-			return false
-		}
-		n = 10*n + int(r-'0')
-	}
-	return n < 1<<20
-}
-
-// isOrigin says whether a browser could send s as an Origin (RFC 6454 §6.1).
-func isOrigin(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && s == u.Scheme+"://"+strings.ToLower(u.Host)
-}
-
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -266,7 +267,7 @@ func TestAuthMode(t *testing.T) {
 		{"--env=production", ""},
 		{"--env=production --auth-mode=dev", ""},
 		{"--env=production --auth-mode=jwt", ""},
-		{"--env=production --auth-mode=jwt --auth-secret-file=f", "jwt"},
+		{"--env=production --auth-mode=jwt --auth-secret-file=f --broker=redis", "jwt"},
 		{"--auth-mode=basic", ""},
 	} {
 		got, err := config.Load(flags(t, strings.Fields(c.args)...), "")
@@ -292,6 +293,65 @@ func TestEveryErrorAtOnce(t *testing.T) {
 		if !strings.Contains("\n"+err.Error(), "\n"+key) {
 			t.Errorf("%s is not named in %q", key, err)
 		}
+	}
+}
+
+// Every number and every time has a least value, and says so when it is less.
+func TestMinimums(t *testing.T) {
+	clean(t)
+	for _, k := range config.Knobs {
+		var least, less string
+		switch m := k.Min.(type) {
+		case int:
+			least, less = fmt.Sprint(m), fmt.Sprint(m-1)
+		case time.Duration:
+			least, less = m.String(), (m - 1).String()
+		default:
+			if kind := reflect.TypeOf(k.Default).Kind(); kind == reflect.Int || kind == reflect.Int64 {
+				t.Errorf("%s has no least value", k.Key)
+			}
+			continue
+		}
+		fault := k.Key + ": must be " + least + " or more"
+		if _, err := config.Load(flags(t, "--"+k.Flag()+"="+less), ""); err == nil || err.Error() != fault {
+			t.Errorf("%s = %s: %v, want %s and nothing else", k.Key, less, err, fault)
+		}
+		if _, err := config.Load(flags(t, "--"+k.Flag()+"="+least), ""); err != nil && strings.Contains(err.Error(), fault) {
+			t.Errorf("%s = %s: %v", k.Key, least, err)
+		}
+	}
+}
+
+// Each mistake is one line that says what would be right, and settings that do
+// not go together are refused.
+func TestFaults(t *testing.T) {
+	clean(t)
+	const production = "--env=production --auth-mode=jwt --auth-secret-file=f"
+	for _, c := range []struct{ args, fault string }{
+		{"--broker=nats", `broker: "nats" is none of memory, redis`},
+		{"--listen=nonsense", `listen: "nonsense" is no address: it looks like 127.0.0.1:8080, or :8080 for all of this machine's`},
+		{"--listen=127.0.0.1:99999 --auth-mode=dev", `listen: "127.0.0.1:99999" is no address: it looks like 127.0.0.1:8080, or :8080 for all of this machine's`},
+		{"--ops-listen=:-1", `ops.listen: ":-1" is no address: it looks like 127.0.0.1:9090`},
+		{"--listen=:9000", "auth.mode: must be said, because this is no memory broker on loopback: --auth-mode jwt, or --auth-mode dev, which believes every name"},
+		{production, "broker: memory keeps nothing, and env is production: use redis with redis.url"},
+		{production + " --broker=redis", ""},
+		{"--retention-messages=256", "retention.messages: must be more than room.window (256)"},
+		{"--retention-messages=257", ""},
+		{"--gateway-max-message=4194305 --session-outbox=100000000", "gateway.max_message: must be 4194304 or less: four of the longest messages must fit into what may wait for Redis"},
+		{"--gateway-max-message=4194304 --session-outbox=100000000", ""},
+	} {
+		_, err := config.Load(flags(t, strings.Fields(c.args)...), "")
+		if got := fmt.Sprint(err); got != c.fault && (err != nil || c.fault != "") {
+			t.Errorf("%s: %s, want %s", c.args, got, c.fault)
+		}
+	}
+	t.Setenv("CHATRING_SESSION_OUTBOX", "abc")
+	t.Setenv("CHATRING_GATEWAY_PING", "25")
+	want := `frobs: there is no such setting
+gateway.ping: "25" is no time: say a number and its unit, such as 25s
+session.outbox: "abc" is no whole number`
+	if _, err := config.Load(flags(t), file(t, "node.yaml", "frobs: 1")); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 
@@ -333,11 +393,22 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// A variable that looks like a knob and is none is found.
+// A variable that looks like a knob and is none is found. Those of the scripts
+// and of the Compose file are no mistakes.
 func TestUnknownEnv(t *testing.T) {
 	clean(t)
 	t.Setenv("CHATRING_SESION_ROOMS", "1")
 	t.Setenv("CHATRING_LISTEN", ":1")
+	scripts, _ := filepath.Glob("../../scripts/*")
+	for _, path := range append(scripts, "../../docker-compose.yml") {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`CHATRING_[A-Z_]+`).FindAllString(string(b), -1) {
+			t.Setenv(name, "x")
+		}
+	}
 	if got, want := config.UnknownEnv(), []string{"CHATRING_SESION_ROOMS"}; !slices.Equal(got, want) {
 		t.Errorf("UnknownEnv = %v, want %v", got, want)
 	}

@@ -38,9 +38,10 @@ type conn struct {
 	// Owned by the session's writer.
 	torn bool // a frame may have been written in part: nothing can follow it
 
-	heard    atomic.Int64 // when the peer was last heard, in nanoseconds since opened
-	controls atomic.Int32 // pings and pongs since the server's last ping
-	hurried  atomic.Bool
+	heard    atomic.Int64              // when the peer was last heard, in nanoseconds since opened
+	controls atomic.Int32              // pings and pongs since the server's last ping
+	hurried  atomic.Pointer[time.Time] // when writing ends, whatever is left; nil until Hurry
+	answers  atomic.Bool               // the close frame to be sent is the answer to the peer's
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -74,6 +75,7 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	c.socket, c.expires = socket, a.identity.Expires
 	c.session = session.New(g.hub, a.identity.User, c, &g.opts.Session, &g.count.Sessions)
 	c.reading.upgraded = true
+	c.session.Greet(protocol.Hello{Shard: g.opts.Shard, PingS: int(g.opts.Ping / time.Second)})
 	if !g.add(c) {
 		c.session.Close(protocol.CloseDrain)
 		c.end()
@@ -109,8 +111,7 @@ func (c *conn) serve(a admission) {
 		c.session.Close(protocol.CloseInternal)
 	}()
 	c.calling = true
-	hello := protocol.Hello{Shard: c.gateway.opts.Shard, PingS: int(c.gateway.opts.Ping / time.Second)}
-	c.session.Start(hello, a.room, a.join)
+	c.session.Start(a.room, a.join)
 	c.calling = false
 	c.socket.ReadLoop()
 }
@@ -140,12 +141,7 @@ func (c *conn) end() {
 
 // Write implements session.Conn.
 func (c *conn) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
-	timeout := c.gateway.opts.WriteTimeout
-	if c.hurried.Load() {
-		timeout = hurry
-	}
-	_ = c.raw.SetWriteDeadline(time.Now().Add(timeout)) // fails when closed: so will the write
-	err := writeAll(c.raw, frames)
+	err := writeAll(c.write, frames)
 	if err == nil {
 		return true, 0
 	}
@@ -156,10 +152,26 @@ func (c *conn) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
 	return false, protocol.CloseGone
 }
 
+// write writes b for as long as the peer goes on taking some of it: the deadline
+// is for progress.
+func (c *conn) write(b []byte) error {
+	for {
+		_ = c.raw.SetWriteDeadline(time.Now().Add(c.gateway.opts.WriteTimeout)) // fails when closed: so will the write
+		if end := c.hurried.Load(); end != nil {
+			_ = c.raw.SetWriteDeadline(*end) // Hurry may have set its own before ours
+		}
+		n, err := c.raw.Write(b)
+		if b = b[n:]; n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
 // Hurry implements session.Conn.
 func (c *conn) Hurry() {
-	c.hurried.Store(true)
-	_ = c.raw.SetWriteDeadline(time.Now().Add(hurry))
+	end := time.Now().Add(hurry)
+	c.hurried.Store(&end)
+	_ = c.raw.SetWriteDeadline(end)
 }
 
 // Finish implements session.Conn: it sends the close frame and gives the peer
@@ -190,12 +202,12 @@ func (c *conn) Finish(code protocol.CloseCode) {
 	_ = c.raw.SetReadDeadline(time.Now().Add(hurry))
 }
 
-// countClose counts a close. Codes that a client has made up are one label:
-// their number must not grow the metrics.
+// countClose counts a close. Those that a client began are one label, whatever
+// code it has made up.
 func (c *conn) countClose(code protocol.CloseCode) {
-	label := "client"
-	if code.Reason() != "" || code < 1016 {
-		label = strconv.Itoa(int(code))
+	label := strconv.Itoa(int(code))
+	if c.answers.Load() {
+		label = "client"
 	}
 	c.gateway.count.Gateway.Closed.WithLabelValues(label).Inc()
 }

@@ -23,9 +23,9 @@ func (events) OnPing(socket *gws.Conn, payload []byte) {
 
 func (events) OnPong(socket *gws.Conn, _ []byte) { connOf(socket).hearControl() }
 
-// hearControl notes a ping or a pong. Fragments without end cannot hide
-// between many of them: only the first that follows a ping of the server
-// counts as something whole.
+// hearControl notes a ping or a pong. An endless fragmented message must not
+// reset its own limit by pings in between: only the first control frame after a
+// ping of the server does.
 func (c *conn) hearControl() bool {
 	n := c.controls.Add(1)
 	if n > maxControls {

@@ -124,6 +124,7 @@ func TestCloseHandshake(t *testing.T) {
 		{"4001", masked(fin|closed, "\x0f\xa1"), 4001},
 		{"4001 with a reason", masked(fin|closed, "\x0f\xa1bye"), 4001},
 		{"3000", masked(fin|closed, "\x0b\xb8"), 3000},
+		{"4008, which is the node's own", masked(fin|closed, "\x0f\xa8"), 4008},
 		{"empty", masked(fin|closed, ""), 0},
 		{"1000", masked(fin|closed, "\x03\xe8"), 1000},
 		{"1001", masked(fin|closed, "\x03\xe9"), 1000},
@@ -139,8 +140,8 @@ func TestCloseHandshake(t *testing.T) {
 	if got := n.counted(t, "chatring_publications_total", ""); got != 0 {
 		t.Errorf("%v publications came after a close", got)
 	}
-	if got := n.counted(t, "chatring_closed_total", "client"); got != 4 {
-		t.Errorf("%v closes counted under the label for codes that clients choose, want 4", got)
+	if got := n.counted(t, "chatring_closed_total", "client"); got != 8 {
+		t.Errorf("%v closes counted as the client's, want 8", got)
 	}
 }
 

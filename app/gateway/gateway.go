@@ -37,8 +37,8 @@ type Options struct {
 	Ping time.Duration
 	// PongTimeout is how long after a ping a socket may stay silent.
 	PongTimeout time.Duration
-	// WriteTimeout is how long the kernel may refuse to take what is written
-	// to a socket.
+	// WriteTimeout is how long a socket's peer may take nothing of what is
+	// written to it. One that goes on taking some is never too slow for it.
 	WriteTimeout time.Duration
 	// Origins are the pages, beside those of the own host, that may connect:
 	// "https://chat.example.com", exactly.
@@ -56,7 +56,7 @@ type Gateway struct {
 	upgrader *gws.Upgrader // for clients that offer our subprotocol
 	plain    *gws.Upgrader // for those that offer none
 
-	serving sync.WaitGroup // places
+	serving sync.WaitGroup // one for each place taken
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -140,7 +140,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, subprotocol bo
 	if subprotocol {
 		up = g.upgrader
 	}
-	admitted(r.Header)
+	normalise(r.Header)
 	socket, err := up.UpgradeFromConn(c.wire(), bufio.NewReaderSize(c.wire(), g.opts.ReadBuffer), r)
 	if err != nil {
 		_ = netConn.Close()
@@ -149,9 +149,9 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, subprotocol bo
 	return c, socket, nil
 }
 
-// admitted leaves of a handshake what gws is to see. Admit has read all of it;
-// gws would read the first line of each header only, and refuse what is right.
-func admitted(h http.Header) {
+// normalise reduces an admitted handshake to what gws needs: gws reads only the
+// first line of each header and would refuse valid ones.
+func normalise(h http.Header) {
 	h.Set("Connection", "Upgrade")
 	h.Set("Upgrade", "websocket")
 	h.Set("Sec-WebSocket-Protocol", protocol.Subprotocol)

@@ -295,3 +295,23 @@ func TestRefuse(t *testing.T) {
 	}
 	alice.echoes("served")
 }
+
+// leaving is a node that is told to go away while it asks who a client is.
+type leaving struct{ node *node }
+
+func (l *leaving) Authenticate(c auth.Credentials) (auth.Identity, error) {
+	l.node.Refuse()
+	return auth.Dev{}.Authenticate(c)
+}
+
+// Hello is the first push even of a connection that comes too late to be
+// served: it stands in the outbox before a drain can find the connection.
+func TestHelloIsFirst(t *testing.T) {
+	var l leaving
+	l.node = serve(t, func(s *setup) { s.auth = &l })
+	p := l.node.upgraded(t, "/ws/chat/lobby?user=alice", "")
+	if got, want := string(p.until(text)), `{"push":"hello","user":"alice",`; !strings.HasPrefix(got, want) {
+		t.Errorf("first push = %s, want %s…", got, want)
+	}
+	p.closedWith(1012)
+}

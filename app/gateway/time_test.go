@@ -3,7 +3,10 @@ package gateway_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -260,6 +263,41 @@ func TestStuckPeer(t *testing.T) {
 	})
 }
 
+// pacedRead reads a KiB each second, until there are n of them or no more come.
+func (p *peer) pacedRead(n int) error {
+	_ = p.SetDeadline(time.Time{})
+	for range n {
+		time.Sleep(time.Second)
+		if _, err := io.CopyN(io.Discard, p.r, 1<<10); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A peer that goes on taking bytes is served, however long a write to it takes;
+// once it takes nothing, it is cut off.
+func TestSlowPeer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		slow := n.upgraded(t, "/ws/chat/lobby?user=slow", "")
+		slow.hear("joined")
+		l := n.listen(t, "/ws/chat/lobby?user=alice", true)
+		for i := range 4 {
+			l.send(masked(fin|text, fmt.Sprintf(`{"id":%d,"cmd":"publish","room":"lobby","data":%q}`, i+1, strings.Repeat("x", 15<<10))))
+		}
+		if err := slow.pacedRead(30); err != nil {
+			t.Fatalf("a peer that takes 1 KiB each second is cut off: %v", err)
+		}
+		slow.send(masked(fin|ponged, ""))
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if got := n.counted(t, "chatring_closed_total", "4008"); got != 1 {
+			t.Errorf("%v connections closed with 4008, want 1", got)
+		}
+		_ = slow.Close()
+	})
+}
+
 // Close tells everybody at once, closes them evenly over half the spread, and
 // returns when they are gone.
 func TestClose(t *testing.T) {
@@ -304,6 +342,45 @@ func TestCloseStuckPeer(t *testing.T) {
 			t.Errorf("Close took %v, want at most 5s", took)
 		}
 		_ = stuck.Close()
+	})
+}
+
+// A peer that is slow holds Close up for moments only, though it goes on taking
+// bytes.
+func TestCloseSlowPeer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		slow := n.upgraded(t, "/ws/chat/lobby?user=slow", "")
+		slow.hear("joined")
+		l := n.listen(t, "/ws/chat/lobby?user=alice", true)
+		for i := range 4 {
+			l.send(masked(fin|text, fmt.Sprintf(`{"id":%d,"cmd":"publish","room":"lobby","data":%q}`, i+1, strings.Repeat("x", 15<<10))))
+		}
+		cut := make(chan error)
+		go func() { cut <- slow.pacedRead(60) }()
+		synctest.Wait()
+		began := time.Now()
+		n.Close(0)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("Close took %v, want at most 5s", took)
+		}
+		if err := <-cut; err == nil {
+			t.Error("the slow peer was not cut off")
+		}
+	})
+}
+
+// While a gateway closes, it refuses new sockets.
+func TestCloseRefuses(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		n.listen(t, "/ws/chat/lobby?user=alice", true)
+		done := make(chan struct{})
+		go func() { defer close(done); n.Close(10 * time.Second) }()
+		synctest.Wait()
+		resp, body := n.connect(t).request(request("/ws/chat/lobby?user=bob", nil))
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s %s, want 503", resp.Status, body)
+		}
+		<-done
 	})
 }
 

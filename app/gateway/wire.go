@@ -50,7 +50,11 @@ func (w *wire) Write(b []byte) (int, error) {
 	if !w.upgraded {
 		return w.Conn.Write(b)
 	}
-	w.conn.session.Close(translate(b))
+	code, answer := translate(b)
+	if answer && w.conn.hurried.Load() == nil { // else the node closed first
+		w.conn.answers.Store(true)
+	}
+	w.conn.session.Close(code)
 	return len(b), nil
 }
 
@@ -67,15 +71,15 @@ func (w *wire) Close() error {
 // the payload). Gws answers a client's close with a bare code; where it closes
 // by itself there is a text behind the code, and 1000 stands for any failure
 // to read.
-func translate(frame []byte) protocol.CloseCode {
+func translate(frame []byte) (code protocol.CloseCode, answer bool) {
 	if len(frame) < 4 {
-		return protocol.CloseNoStatus
+		return protocol.CloseNoStatus, true
 	}
-	code := protocol.CloseCode(binary.BigEndian.Uint16(frame[2:]))
+	code = protocol.CloseCode(binary.BigEndian.Uint16(frame[2:]))
 	if code == 1000 && len(frame) > 4 {
-		return protocol.CloseGone
+		return protocol.CloseGone, false
 	}
-	return code
+	return code, len(frame) == 4
 }
 
 // writeChunk is how many bytes are gathered for one write.
@@ -84,23 +88,22 @@ const writeChunk = 32 << 10
 var chunks = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); return &b }}
 
 // writeAll writes frames in as few calls as possible.
-func writeAll(to net.Conn, frames []protocol.Frame) error {
+func writeAll(write func([]byte) error, frames []protocol.Frame) error {
 	if len(frames) == 1 {
-		_, err := to.Write(frames[0].WebSocket())
-		return err
+		return write(frames[0].WebSocket())
 	}
 	chunk := chunks.Get().(*[]byte)
 	defer chunks.Put(chunk)
 	b := (*chunk)[:0]
 	for _, f := range frames {
 		if len(b) > 0 && len(b)+f.Size() > writeChunk {
-			if _, err := to.Write(b); err != nil {
+			if err := write(b); err != nil {
 				return err
 			}
 			b = b[:0]
 		}
 		if f.Size() > writeChunk {
-			if _, err := to.Write(f.WebSocket()); err != nil {
+			if err := write(f.WebSocket()); err != nil {
 				return err
 			}
 			continue
@@ -110,6 +113,5 @@ func writeAll(to net.Conn, frames []protocol.Frame) error {
 	if len(b) == 0 {
 		return nil
 	}
-	_, err := to.Write(b)
-	return err
+	return write(b)
 }

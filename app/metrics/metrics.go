@@ -60,7 +60,7 @@ func New(appid, version string) *Set {
 		Gateway: Gateway{
 			Connections: m.gauge("connections", "Sockets that are open.", nil),
 			Refused:     m.counters("refused_total", "Requests for a socket that were refused, by HTTP status.", "status"),
-			Closed:      m.counters("closed_total", "Sockets closed, by code (1006: without a close frame; client: a code of the client's own).", "code"),
+			Closed:      m.counters("closed_total", "Sockets closed, by the node's code (1006: the connection broke; client: the client closed).", "code"),
 			Panics:      m.counter("panics_total", "Panics of a socket's reader that were contained."),
 			AcceptWaits: m.counter("accept_waits_total", "Pauses of the accept loop because it could take no connection."),
 		},

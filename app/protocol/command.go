@@ -203,8 +203,8 @@ func (w *wireCommand) parseData() ([]byte, *Error) {
 	if len(w.Data) == 0 {
 		return nil, &Error{Code: BadRequest, Message: `"data" is missing`}
 	}
-	if depth(w.Data) > MaxDepth {
-		return nil, &Error{Code: BadRequest, Message: fmt.Sprintf(`"data" is nested deeper than %d`, MaxDepth)}
+	if depth(w.Data) > maxDepth {
+		return nil, &Error{Code: BadRequest, Message: fmt.Sprintf(`"data" is nested deeper than %d`, maxDepth)}
 	}
 	var b bytes.Buffer
 	b.Grow(len(w.Data))
@@ -214,9 +214,9 @@ func (w *wireCommand) parseData() ([]byte, *Error) {
 	return b.Bytes(), nil
 }
 
-// MaxDepth is how deep arrays and objects in "data" may be nested: other
+// maxDepth is how deep arrays and objects in "data" may be nested: other
 // clients' parsers give up at some depth.
-const MaxDepth = 32
+const maxDepth = 32
 
 // depth returns how deep valid JSON is nested.
 func depth(j []byte) int {

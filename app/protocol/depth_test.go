@@ -15,7 +15,7 @@ func TestDepth(t *testing.T) {
 			t.Errorf("depth(%s) = %d, want %d", data, got, want)
 		}
 	}
-	for n, ok := range map[int]bool{MaxDepth: true, MaxDepth + 1: false} {
+	for n, ok := range map[int]bool{maxDepth: true, maxDepth + 1: false} {
 		data := strings.Repeat("[", n) + strings.Repeat("]", n)
 		_, err := ParseCommand([]byte(`{"id":1,"cmd":"publish","room":"r","data":` + data + `}`))
 		if (err == nil) != ok {

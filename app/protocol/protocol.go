@@ -25,7 +25,7 @@ const (
 	Forbidden      Code = "forbidden"       // not allowed, whoever asks again
 	TooManyRooms   Code = "too_many_rooms"  // the session has joined as many rooms as one may
 	Conflict       Code = "conflict"        // this key stands for another message already
-	Unavailable    Code = "unavailable"     // the log cannot be reached for the moment
+	Unavailable    Code = "unavailable"     // no answer from the log for the moment
 	Internal       Code = "internal"        // our fault
 )
 

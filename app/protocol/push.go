@@ -103,8 +103,8 @@ type Joined struct {
 	// Pos is the room's last position. What follows it comes as message
 	// pushes; what the session missed comes as Missed of them, first.
 	Pos string `json:"pos"`
-	// Recovered says that, from Since on, nothing is missing. It is false
-	// when Since was not given.
+	// Recovered says that nothing is missing after the position that the join
+	// gave as since. It is false when it gave none.
 	Recovered bool `json:"recovered"`
 	Missed    int  `json:"missed"`
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"sync"
 
 	"github.com/chatring/chatring/app/protocol"
@@ -24,19 +25,29 @@ type outbox struct {
 // longer one is given back.
 const keepFrames = 64
 
-// await returns when at most half of limit waits, so that what a client asks
-// for slows down that client and does not end it. It says whether the outbox
-// still takes anything in.
-func (o *outbox) await(limit int) (open bool) {
+// await returns when at most half of the outbox is taken, so that what a client
+// asks for slows down that client and does not end it. When ctx ends first, the
+// session is closed as a slow consumer: nothing is read from its client
+// meanwhile, so a longer wait would look like silence. It says whether the
+// outbox still takes anything in.
+func (s *Session) await(ctx context.Context) (open bool) {
+	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.bytes > limit/2 && !o.closing {
+	for o.bytes > s.limits.Outbox/2 && !o.closing {
+		if ctx.Err() != nil {
+			s.closeSlowLocked()
+			return false
+		}
 		if o.relief == nil {
 			o.relief = make(chan struct{})
 		}
 		relief := o.relief
 		o.mu.Unlock()
-		<-relief
+		select {
+		case <-relief:
+		case <-ctx.Done():
+		}
 		o.mu.Lock()
 	}
 	return !o.closing
@@ -72,9 +83,7 @@ func (s *Session) Send(f protocol.Frame) {
 		return
 	}
 	if o.bytes+f.Size() > s.limits.Outbox+o.extra && o.bytes > 0 {
-		s.count.SlowConsumers.Inc()
-		o.frames = nil
-		s.closeLocked(protocol.CloseSlowConsumer)
+		s.closeSlowLocked()
 		return
 	}
 	s.queueLocked(f)
@@ -126,6 +135,12 @@ func (s *Session) closeLocked(code protocol.CloseCode) {
 		o.writing = true
 		go s.write()
 	}
+}
+
+func (s *Session) closeSlowLocked() {
+	s.count.SlowConsumers.Inc()
+	s.outbox.frames = nil
+	s.closeLocked(protocol.CloseSlowConsumer)
 }
 
 // write is the writer goroutine: it ends when nothing waits.

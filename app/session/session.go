@@ -28,8 +28,8 @@ type Conn interface {
 	// Finish ends the transport with a close code. It is called once, after
 	// the last Write.
 	Finish(code protocol.CloseCode)
-	// Hurry makes a Write that is under way, or to come, end soon, since the
-	// session is being closed.
+	// Hurry makes the Write that is under way, and those to come, end soon,
+	// since the session is being closed. It is called once, before Finish.
 	Hurry()
 }
 
@@ -41,7 +41,8 @@ type Limits struct {
 	Outbox int
 	// Rooms is how many rooms one session may join.
 	Rooms int
-	// CommandTimeout is how long one command may take, Redis included.
+	// CommandTimeout is how long one command may take, Redis included, and the
+	// wait for a client that does not read what it was sent before.
 	CommandTimeout time.Duration
 	// Strikes is how many frames in a row may be no command before the
 	// session is closed.
@@ -67,7 +68,7 @@ type Session struct {
 	outbox outbox
 }
 
-// New builds a session of user over conn. It says nothing yet: see Start.
+// New builds a session of user over conn. It says nothing yet: see Greet.
 func New(h *hub.Hub, user chat.UserID, conn Conn, limits *Limits, count *metrics.Sessions) *Session {
 	return &Session{id: newID(), user: user, hub: h, conn: conn, limits: limits, count: count}
 }
@@ -78,12 +79,17 @@ func newID() string { return strings.ToLower(rand.Text()[:16]) }
 // ID names the session among all of the cluster.
 func (s *Session) ID() string { return s.id }
 
-// Start says hello and joins the first room. When the room cannot be opened
-// the session closes itself.
-func (s *Session) Start(hello protocol.Hello, room chat.RoomID, j hub.Join) {
+// Greet says hello. Whoever may Send to the session hears of it only after
+// that: hello is the first push.
+func (s *Session) Greet(hello protocol.Hello) {
 	hello.User, hello.Session = s.user, s.id
-	s.watch = j.Watch
 	s.Send(hello.Frame())
+}
+
+// Start joins the first room. When it cannot be opened the session closes
+// itself.
+func (s *Session) Start(room chat.RoomID, j hub.Join) {
+	s.watch = j.Watch
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.CommandTimeout)
 	defer cancel()
 	if err := s.join(ctx, room, j); err != nil {
@@ -95,7 +101,9 @@ func (s *Session) Start(hello protocol.Hello, room chat.RoomID, j hub.Join) {
 // Handle runs one command to its end and queues its reply. It waits first while
 // much waits for the client. Frame is not kept.
 func (s *Session) Handle(frame []byte) {
-	if !s.outbox.await(s.limits.Outbox) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.CommandTimeout)
+	defer cancel()
+	if !s.await(ctx) {
 		return
 	}
 	s.count.Commands.Inc()
@@ -105,8 +113,6 @@ func (s *Session) Handle(frame []byte) {
 		return
 	}
 	s.strikes = 0
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits.CommandTimeout)
-	defer cancel()
 	reply, err := s.run(ctx, c)
 	if err != nil {
 		reply = protocol.Fail(c.ID, s.explain(c, err))
@@ -140,7 +146,7 @@ func (s *Session) End() (closing bool) {
 
 // explain turns an error into what the client is told, and logs what it is not.
 func (s *Session) explain(c protocol.Command, err error) *protocol.Error {
-	e := wireError(err)
+	e := wireError(c, err)
 	s.count.Errors.WithLabelValues(string(e.Code)).Inc()
 	if e.Code == protocol.Unavailable || e.Code == protocol.Internal {
 		slog.Debug("command failed", "session", s.id, "room", c.Room, "err", err)
@@ -148,7 +154,7 @@ func (s *Session) explain(c protocol.Command, err error) *protocol.Error {
 	return e
 }
 
-func wireError(err error) *protocol.Error {
+func wireError(c protocol.Command, err error) *protocol.Error {
 	var e *protocol.Error
 	switch {
 	case errors.As(err, &e):
@@ -158,10 +164,11 @@ func wireError(err error) *protocol.Error {
 	case errors.Is(err, hub.ErrWatcher):
 		return &protocol.Error{Code: protocol.Forbidden, Message: "watchers only listen"}
 	case errors.Is(err, chat.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		return &protocol.Error{
-			Code: protocol.Unavailable, Temporary: true, RetryAfterMS: 1000,
-			Message: "the log cannot be reached; nothing was lost, send it again with the same key",
+		message := "no answer from the log: try again"
+		if _, ok := c.Body.(protocol.Publish); ok {
+			message = "no answer from the log: send it again with the same key"
 		}
+		return &protocol.Error{Code: protocol.Unavailable, Message: message, Temporary: true, RetryAfterMS: 1000}
 	}
 	return &protocol.Error{Code: protocol.Internal, Message: "a fault of the server"}
 }

@@ -75,7 +75,9 @@ func inBubble(t *testing.T, outbox int, story func(t *testing.T, s *session.Sess
 		c := &conn{let: make(chan struct{}, 1000)}
 		limits := &session.Limits{Outbox: outbox, Rooms: 4, CommandTimeout: time.Second, Strikes: 3}
 		s := session.New(h, "alice", c, limits, &metrics.New("1111", "test").Sessions)
-		s.Start(protocol.Hello{}, "lobby", hub.Join{})
+		s.Greet(protocol.Hello{})
+		synctest.Wait() // hello is a write of its own
+		s.Start("lobby", hub.Join{})
 		story(t, s, c)
 		close(c.let)
 		s.End()
@@ -139,6 +141,62 @@ func TestFullOutboxClosesTheSession(t *testing.T) {
 		}
 		if c.code != protocol.CloseSlowConsumer || !c.hurried {
 			t.Errorf("closed with %d (hurried: %v), want %d", c.code, c.hurried, protocol.CloseSlowConsumer)
+		}
+	})
+}
+
+// What a join recovers is taken in beyond the limit, and is no reason to close.
+// Once it is written, the limit is what it was.
+func TestRecoveryIsBesideTheLimit(t *testing.T) {
+	inBubble(t, 4096, func(t *testing.T, s *session.Session, c *conn) {
+		synctest.Wait()
+		missed := make([]protocol.Frame, 1000)
+		for n := range missed {
+			missed[n] = frame(n + 1000)
+		}
+		s.Recover(missed)
+		s.Send(frame(1))
+		for range 5 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		frames, _ := c.written()
+		if got, want := frames[len(frames)-1], `{"id":1,"ok":{}}`; got != want || c.code != 0 {
+			t.Fatalf("last frame = %s, closed with %d; want %s", got, c.code, want)
+		}
+		for len(c.let) > 0 {
+			<-c.let
+		}
+		for n := range 1000 {
+			s.Send(frame(n + 1000))
+		}
+		c.let <- struct{}{}
+		synctest.Wait()
+		if c.code != protocol.CloseSlowConsumer {
+			t.Errorf("closed with %d, want %d", c.code, protocol.CloseSlowConsumer)
+		}
+	})
+}
+
+// A client that asks and never reads is closed as a slow consumer after the
+// time of one command; its reader is not held up for longer.
+func TestUnreadRepliesCloseTheirClient(t *testing.T) {
+	inBubble(t, 4096, func(t *testing.T, s *session.Session, c *conn) {
+		for n := range 100 {
+			s.Send(frame(n + 1000))
+		}
+		synctest.Wait()
+		began := time.Now()
+		s.Handle([]byte(`{"id":1,"cmd":"presence","room":"lobby"}`))
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the reader was held up for %v, want the command timeout, 1s", took)
+		}
+		for range 5 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		if c.code != protocol.CloseSlowConsumer {
+			t.Errorf("closed with %d, want %d", c.code, protocol.CloseSlowConsumer)
 		}
 	})
 }

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Faults are what is wrong with a configuration, each under its setting.
+type faults struct {
+	keys  []string
+	lines []string
+}
+
+func (f *faults) add(key, format string, args ...any) {
+	f.keys = append(f.keys, key)
+	f.lines = append(f.lines, key+": "+fmt.Sprintf(format, args...))
+}
+
+// in says whether one of the settings is wrong by itself, so that there is no
+// use in comparing them.
+func (f *faults) in(keys ...string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool { return slices.Contains(f.keys, key) })
+}
+
+func (f *faults) err() error {
+	if len(f.lines) == 0 {
+		return nil
+	}
+	slices.Sort(f.lines)
+	return errors.New(strings.Join(f.lines, "\n"))
+}
+
+// check finds what is wrong with a value of the knob alone.
+func (k Knob) check(f *faults, value string) {
+	switch least := k.Min.(type) {
+	case int:
+		if n, err := strconv.ParseInt(value, 0, 64); err != nil {
+			f.add(k.Key, "%q is no whole number", value)
+		} else if n < int64(least) {
+			f.add(k.Key, "must be %d or more", least)
+		}
+	case time.Duration:
+		if d, err := time.ParseDuration(value); err != nil {
+			f.add(k.Key, "%q is no time: say a number and its unit, such as 25s", value)
+		} else if d < least {
+			f.add(k.Key, "must be %v or more", least)
+		}
+	}
+}
+
+// QueueBytes is how many bytes may wait for Redis on a node.
+const QueueBytes = 16 << 20
+
+// check finds what is wrong with the settings, each with the way out.
+func (c *Config) check(f *faults) {
+	oneOf := func(key, value string, allowed ...string) {
+		if !slices.Contains(allowed, value) {
+			f.add(key, "%q is none of %s", value, strings.Join(allowed, ", "))
+		}
+	}
+	oneOf("env", c.Env, "development", "production")
+	oneOf("broker", c.Broker, "memory", "redis")
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "json", "text")
+	if !isAPPID(c.APPID) {
+		f.add("appid", "%q is no number from 1 to 1048575", c.APPID)
+	}
+	if !isAddress(c.Listen) {
+		f.add("listen", "%q is no address: it looks like 127.0.0.1:8080, or :8080 for all of this machine's", c.Listen)
+	}
+	if c.Ops.Listen != "" && !isAddress(c.Ops.Listen) {
+		f.add("ops.listen", "%q is no address: it looks like 127.0.0.1:9090", c.Ops.Listen)
+	}
+	if c.Env == "production" && c.Broker == "memory" {
+		f.add("broker", "memory keeps nothing, and env is production: use redis with redis.url")
+	}
+	c.checkAuth(f)
+	for _, origin := range c.Gateway.Origins {
+		if !isOrigin(origin) {
+			f.add("gateway.origins", "%q is no origin: it looks like https://chat.example.com, without anything behind", origin)
+		}
+	}
+	if longest := c.Gateway.MaxMessage; !f.in("session.outbox") && c.Session.Outbox < 4*longest {
+		f.add("session.outbox", "must hold at least four of the longest messages (gateway.max_message is %d)", longest)
+	}
+	if c.Gateway.MaxMessage > QueueBytes/4 {
+		f.add("gateway.max_message", "must be %d or less: four of the longest messages must fit into what may wait for Redis", QueueBytes/4)
+	}
+	if !f.in("room.linger") && c.Room.Linger <= c.Session.CommandTimeout {
+		f.add("room.linger", "must be more than session.command_timeout (%v)", c.Session.CommandTimeout)
+	}
+	if !f.in("retention.messages") && c.Retention.Messages <= int64(c.Room.Window) {
+		f.add("retention.messages", "must be more than room.window (%d)", c.Room.Window)
+	}
+}
+
+func (c *Config) checkAuth(f *faults) {
+	switch c.Auth.Mode {
+	case "dev":
+		if c.Env == "production" {
+			f.add("auth.mode", "dev believes every name, and env is production: use jwt with auth.secret_file")
+		}
+	case "jwt":
+		if c.Auth.SecretFile == "" {
+			f.add("auth.secret_file", "is needed by auth.mode jwt (try: openssl rand -hex 32 > secret)")
+		}
+	case "":
+		if !f.in("listen", "broker") {
+			f.add("auth.mode", "must be said, because this is no memory broker on loopback: --auth-mode jwt, or --auth-mode dev, which believes every name")
+		}
+	default:
+		f.add("auth.mode", "%q is none of dev, jwt", c.Auth.Mode)
+	}
+}
+
+func isAPPID(s string) bool {
+	if s == "" || len(s) > 7 || s[0] == '0' {
+		return false
+	}
+	n := 0
+	for _, r := range s {
+		if r < '0' || r > '9' {
+			return false
+		}
+		n = 10*n + int(r-'0')
+	}
+	return n < 1<<20
+}
+
+// isOrigin says whether a browser could send s as an Origin (RFC 6454 §6.1).
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && s == u.Scheme+"://"+strings.ToLower(u.Host)
+}
+
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/spf13/pflag"
+
+	"github.com/chatring/chatring/app/config"
+)
+
+// pipes is a listener without a network, so that a whole node fits into a
+// bubble, where time is fake.
+type pipes struct {
+	conns  chan net.Conn // never closed
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// client speaks to the node; each request has a connection of its own.
+func (p *pipes) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			select {
+			case p.conns <- there:
+				return here, nil
+			case <-p.closed:
+				return nil, net.ErrClosed
+			}
+		},
+	}}
+}
+
+// status is what the node answers to a GET; 0: nothing.
+func status(t *testing.T, c *http.Client, path string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://node"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return 0
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// A node that is told to stop leaves the ring first and goes on serving for
+// the notice; then its members are told to come back and are closed with 1012,
+// and it ends.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := config.Load(pflag.NewFlagSet("", pflag.ContinueOnError), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Ops.Listen = ""
+		n, err := build(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.config.Broker = "redis" // one that stands alone does not wait
+		ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		told, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- n.run(told, ln, nil) }()
+		client := ln.client()
+		socket, resp, err := websocket.Dial(t.Context(), "ws://node/ws/chat/lobby?user=alice", &websocket.DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body != nil {
+			_ = resp.Body.Close()
+		}
+		defer func() { _ = socket.CloseNow() }()
+		heard := make(chan string, 8)
+		go func() {
+			defer close(heard)
+			for {
+				_, frame, err := socket.Read(t.Context())
+				if err != nil {
+					heard <- fmt.Sprint("closed with ", int(websocket.CloseStatus(err)))
+					return
+				}
+				heard <- string(frame)
+			}
+		}()
+		synctest.Wait()
+		if got := status(t, client, "/healthz"); got != http.StatusOK {
+			t.Errorf("/healthz = %d, want 200", got)
+		}
+		next := func() string {
+			select {
+			case f := <-heard:
+				return f
+			case <-time.After(time.Minute):
+				return "nothing"
+			}
+		}
+		for range 2 {
+			next() // hello, joined
+		}
+
+		stop()
+		synctest.Wait()
+		if got := status(t, client, "/healthz"); got != http.StatusNotFound {
+			t.Errorf("/healthz of a node that was told to stop = %d, want 404", got)
+		}
+		time.Sleep(c.Drain.Notice - time.Millisecond)
+		if err := socket.Write(t.Context(), websocket.MessageText, []byte(`{"id":1,"cmd":"signal","room":"lobby","data":1}`)); err != nil {
+			t.Error(err)
+		}
+		for _, want := range []string{`{"id":1,"ok":{}}`, `{"push":"drain","reconnect_ms":[0,5000]}`, "closed with 1012"} {
+			if got := next(); got != want {
+				t.Errorf("alice hears %s, want %s", got, want)
+			}
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A secret that cannot be used is a wrong setting, for whoever looks at the
+// settings as for whoever serves.
+func TestSecretIsASetting(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	for _, verb := range []string{"config", "serve"} {
+		if got := run([]string{verb, "--listen=127.0.0.1:0", "--ops-listen=", "--auth-mode=jwt", "--auth-secret-file=" + none}); got != exitUsage {
+			t.Errorf("%s exits with %d, want %d", verb, got, exitUsage)
+		}
+	}
+}
