@@ -13,8 +13,15 @@
 --       7 epoch and 8 offset of the last position that the node has seen; 0 0
 --       9 how many entries to keep     10 for how long, in seconds
 --      11 for how long to keep a sender's key, in milliseconds
+--      12 when the appender gives the draft up, in milliseconds of Redis' clock;
+--         0 for never
 -- Answers { position, time in ms, 1 if it was here before, listening others };
--- the error CONFLICT if the key was used for another body.
+-- the error CONFLICT if the key was used for another body, or EXPIRED if the
+-- draft has been given up.
+--
+-- A connection that broke may deliver its bytes late. A draft that was given up
+-- by then must not land behind what its sender said since, so it is refused;
+-- one that landed before has its position still.
 --
 -- Numbers are doubles: whole up to 2^53, which epochs in milliseconds and
 -- offsets do not reach. They are printed by %.0f, because .. would round them.
@@ -22,7 +29,7 @@
 local log, keys, old = KEYS[1], KEYS[2], KEYS[3]
 local own, channel, from, key, body, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local seen_epoch, seen_offset = tonumber(ARGV[7]), tonumber(ARGV[8])
-local keep, keep_seconds, window = ARGV[9], ARGV[10], tonumber(ARGV[11])
+local keep, keep_seconds, window, latest = ARGV[9], ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -61,6 +68,10 @@ if tail then
   end
 else
   redis.call('DEL', keys, old)
+end
+
+if latest ~= 0 and now >= latest then
+  return redis.error_reply('EXPIRED the draft has been given up')
 end
 
 -- 2. The witness. A node that has seen more than the log holds proves that the

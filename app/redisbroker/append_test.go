@@ -207,6 +207,29 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// A draft that was given up while Redis stood still is not in the log when Redis
+// runs on and finds it in its socket.
+func TestGivenUpDraftDoesNotLand(t *testing.T) {
+	t.Parallel()
+	r := chattest.StartRedis(t)
+	b, _ := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111"})
+	say(t, b, "lobby", "before")
+	r.Pause()
+	_, err := b.Append(within(t, 200*time.Millisecond), draft("lobby", "given up"), chat.Position{})
+	if !errors.Is(err, chat.ErrUnavailable) {
+		t.Errorf("Append = %v, want ErrUnavailable", err)
+	}
+	r.Resume()
+	say(t, b, "lobby", "after")
+	var keys []string
+	for _, p := range read(t, b, "lobby") {
+		keys = append(keys, p.Key)
+	}
+	if got, want := strings.Join(keys, ", "), "before, after"; got != want {
+		t.Errorf("the log is %s, want %s", got, want)
+	}
+}
+
 // A key is known for its window at least, and forgotten some time later.
 func TestKeyWindow(t *testing.T) {
 	t.Parallel()

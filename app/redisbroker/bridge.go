@@ -142,9 +142,9 @@ func (b *bridge) giveUp(room chat.RoomID, confirmed chan struct{}) bool {
 // subscribed until its release.
 //
 // A claim holds while the answer is awaited. If that is lost, the script may
-// run later, and discount a subscription that is gone by then. Nobody was told
-// of such a publication; the retry that acknowledges it tells the others again
-// (append.lua).
+// still run until its call's deadline, and discount a subscription that is gone
+// by then. Nobody is told of such a publication, unless the call or its key is
+// sent again (append.lua); the others miss it when they hear the next one.
 func (b *bridge) claim(room chat.RoomID) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -119,7 +119,8 @@ func TestScriptDiscountsLivingAppender(t *testing.T) {
 		for _, try := range []string{"the first time", "again"} {
 			c := b.appendCall(d, chat.Position{})
 			c.own = test.own
-			args := c.command()
+			c.ctx = t.Context() // without a deadline
+			args := c.command(clock{})
 			args[0], args[1] = "eval", appendSource
 			reply, err := client.Do(t.Context(), args...).Result()
 			if err != nil {
