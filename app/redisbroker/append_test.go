@@ -3,6 +3,7 @@ package redisbroker_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -150,11 +151,14 @@ func TestScriptsAreLoadedAgain(t *testing.T) {
 	onceEach(t, read(t, b, "lobby"), 2)
 }
 
-// What Redis refuses is unavailable, and nothing is half done.
+// What Redis refuses is unavailable and said in the log, and nothing is half
+// done.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	r := chattest.StartRedis(t)
-	b, _ := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111"})
+	var log strings.Builder
+	b := newBroker(t, redisbroker.Options{URL: r.URL(), AppID: "1111", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	stop := chattest.RunBroker(t, b, chattest.NewRecorder())
 	by := operator(t, r)
 	say(t, b, "lobby", "1")
 	for _, test := range []struct{ code, break_, mend string }{
@@ -178,6 +182,10 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	say(t, b, "team", "OOM")
+	stop()
+	if said := log.String(); !strings.Contains(said, "Redis refuses to append") || !strings.Contains(said, "OOM command not allowed") {
+		t.Errorf("the log says %s, want a refusal in Redis' words", said)
+	}
 }
 
 // The log is trimmed to its retention, and goes with its keys.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,11 +72,13 @@ type committer struct {
 	client   *redis.Client
 	bridge   *bridge
 	counters *counters
-	limit    int           // bytes
+	limit    int // bytes
+	log      *slog.Logger
 	wake     chan struct{} // holds one token while the queue may have something; never closed
 
 	// Owned by run.
-	clock clock
+	clock      clock
+	complained time.Time
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -83,7 +88,7 @@ type committer struct {
 }
 
 func newCommitter(client *redis.Client, b *bridge, n *counters, o Options) *committer {
-	return &committer{client: client, bridge: b, counters: n, limit: o.QueueBytes, wake: make(chan struct{}, 1)}
+	return &committer{client: client, bridge: b, counters: n, limit: o.QueueBytes, log: o.Log, wake: make(chan struct{}, 1)}
 }
 
 // do runs a call and returns the script's reply, or an error that wraps
@@ -251,6 +256,7 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, r
 		case redis.HasErrorPrefix(err, "CONFLICT"):
 			finish(call, nil, chat.ErrConflict)
 		default:
+			c.refused(err)
 			finish(call, nil, unavailable(err))
 		}
 	}
@@ -267,6 +273,22 @@ func (c *committer) read(now *redis.TimeCmd) {
 	}
 }
 
+// refused logs what Redis answers instead of running a script: callers only
+// learn that the log is unavailable.
+func (c *committer) refused(err error) {
+	if !lost(err) {
+		c.complain("Redis refuses to append", "error", err)
+	}
+}
+
+// complain logs once a second at most: calls that fail come in thousands.
+func (c *committer) complain(message string, facts ...any) {
+	if time.Since(c.complained) >= time.Second {
+		c.complained = time.Now()
+		c.log.Warn(message, facts...)
+	}
+}
+
 // lost says whether it is unknown if a command ran, or Redis was still loading
 // its data: both are worth another try.
 func lost(err error) bool {
@@ -274,14 +296,28 @@ func lost(err error) bool {
 	return !errors.As(err, &answered) || redis.HasErrorPrefix(err, "LOADING")
 }
 
-// load gives Redis the scripts, and reads its clock. It need not succeed: the
-// calls that miss the scripts come again.
+// load gives Redis the scripts, and looks at its version and its clock. It need
+// not succeed: the calls that miss the scripts come again.
 func (c *committer) load(ctx context.Context) {
 	pipe := c.client.Pipeline()
-	for _, s := range []*script{appendScript, signalScript} {
-		pipe.ScriptLoad(ctx, s.source)
-	}
+	server := pipe.InfoMap(ctx, "server")
+	loads := []*redis.StringCmd{pipe.ScriptLoad(ctx, appendScript.source), pipe.ScriptLoad(ctx, signalScript.source)}
 	now := pipe.Time(ctx)
 	_, _ = pipe.Exec(ctx)
 	c.read(now)
+	if v := server.Item("Server", "redis_version"); tooOld(v) {
+		c.complain("Redis is too old: 7.0 or later is needed", "version", v)
+	}
+	for _, l := range loads {
+		if err := l.Err(); err != nil {
+			c.refused(err)
+		}
+	}
+}
+
+// tooOld says whether a version of Redis is known and below 7.
+func tooOld(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n < 7
 }

@@ -1,9 +1,15 @@
 package redisbroker
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chatring/chatring/app/chat"
@@ -81,4 +87,89 @@ func TestClockIsMended(t *testing.T) {
 	if got, want := len(log), len(clocks)+1; got != want || err != nil {
 		t.Errorf("the log has %d publications, %v, want %d", got, err, want)
 	}
+}
+
+// Failures come in thousands; the log has one line a second.
+func TestComplaintsAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		c := newCommitter(nil, nil, new(counters), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		for range 3 {
+			for range 1000 {
+				c.complain("no")
+			}
+			time.Sleep(time.Second)
+		}
+		if got := strings.Count(log.String(), "msg=no"); got != 3 {
+			t.Errorf("%d lines in three seconds, want 3", got)
+		}
+	})
+}
+
+// A Redis that is too old is named in the log.
+func TestOldRedisIsNamed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			socket, err := l.Accept()
+			if err != nil {
+				return
+			}
+			answerAsRedis6(socket)
+		}
+	}()
+	var log strings.Builder
+	b, err := New(Options{URL: "redis://" + l.Addr().String(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.commits.load(t.Context())
+	_ = b.commits.client.Close()
+	_ = l.Close()
+	<-served
+	if said := log.String(); !strings.Contains(said, "too old") || !strings.Contains(said, "version=6.2.14") {
+		t.Errorf("the log says %q, want the version", said)
+	}
+}
+
+// answerAsRedis6 says its version and knows nothing else, until its client goes.
+func answerAsRedis6(socket net.Conn) {
+	defer socket.Close()
+	const info = "# Server\r\nredis_version:6.2.14\r\n"
+	in := bufio.NewReader(socket)
+	for {
+		command, err := readCommand(in)
+		if err != nil {
+			return
+		}
+		answer := "-ERR unknown command\r\n"
+		if strings.EqualFold(command[0], "info") {
+			answer = fmt.Sprintf("$%d\r\n%s\r\n", len(info), info)
+		}
+		_, _ = io.WriteString(socket, answer)
+	}
+}
+
+// readCommand reads an array of strings, as clients of Redis send them.
+func readCommand(in *bufio.Reader) (words []string, err error) {
+	var n, length int
+	if _, err := fmt.Fscanf(in, "*%d\r\n", &n); err != nil {
+		return nil, err
+	}
+	for range n {
+		if _, err := fmt.Fscanf(in, "$%d\r\n", &length); err != nil {
+			return nil, err
+		}
+		word := make([]byte, length+len("\r\n"))
+		if _, err := io.ReadFull(in, word); err != nil {
+			return nil, err
+		}
+		words = append(words, string(word[:length]))
+	}
+	return words, nil
 }
