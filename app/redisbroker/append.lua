@@ -75,11 +75,15 @@ if latest ~= 0 and now >= latest then
 end
 
 -- 2. The witness. A node that has seen more than the log holds proves that the
--- log has lost its tail; a new epoch keeps positions from being given twice.
+-- log has lost its tail; a new epoch keeps positions from being given twice. An
+-- epoch beyond 2^53 proves nothing: no log has it, somebody made it up.
 local epoch, offset = 0, -1
 if tail then
   epoch, offset = string.match(tail[1], '^(%d+)-(%d+)$')
   epoch, offset = tonumber(epoch), tonumber(offset)
+end
+if seen_epoch >= 2^53 then
+  seen_epoch = 0
 end
 if not tail or epoch < seen_epoch or (epoch == seen_epoch and offset < seen_offset) then
   epoch = math.max(now, epoch + 1, seen_epoch + 1)
@@ -93,9 +97,12 @@ redis.call('EXPIRE', log, keep_seconds)
 
 -- 4. The window of keys, in two generations: when the younger one is as old as
 -- the window it becomes the older one, which is as old as two windows when the
--- next takes its place or it expires. So each key stays one window at least.
+-- next takes its place or it expires. So each key stays one window at least. A
+-- generation from the future, as Redis' clock was set back, counts as just born.
 if born and now - born >= window then
   redis.call('RENAME', keys, old)
+  born = false
+elseif born and now < born then
   born = false
 end
 redis.call('HSET', keys, sender, position .. ' ' .. at .. ' ' .. digest)

@@ -238,6 +238,51 @@ func TestGivenUpDraftDoesNotLand(t *testing.T) {
 	}
 }
 
+// Keys stand in two generations: the younger one takes the older one's place
+// when it is as old as the window. One that Redis' clock went back behind begins
+// again, and no key is lost over it.
+func TestKeyGenerations(t *testing.T) {
+	t.Parallel()
+	r := chattest.StartRedis(t)
+	b, _ := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111", KeyWindow: time.Hour})
+	by := operator(t, r)
+	generations := func(after string, keys, old int64) {
+		t.Helper()
+		// Each has the field "born", too.
+		if k, o := do(t, by, "HLEN chatring:{lobby}:keys"), do(t, by, "HLEN chatring:{lobby}:keys:old"); k != keys+1 || o != old+1 {
+			t.Errorf("after %s the generations have %v and %v fields, want %d and %d", after, k, o, keys+1, old+1)
+		}
+	}
+	one := say(t, b, "lobby", "1")
+	do(t, by, fmt.Sprintf("HSET chatring:{lobby}:keys born %d", one.At.Add(-time.Hour).UnixMilli()))
+	say(t, b, "lobby", "2")
+	generations("an hour", 1, 1)
+	do(t, by, fmt.Sprintf("HSET chatring:{lobby}:keys born %d", one.At.Add(2*time.Hour).UnixMilli()))
+	three := say(t, b, "lobby", "3")
+	generations("two hours back", 2, 1)
+	if got, want := do(t, by, "HGET chatring:{lobby}:keys born"), strconv.FormatInt(three.At.UnixMilli(), 10); got != want {
+		t.Errorf("the generation is born at %v, want %s", got, want)
+	}
+	if again := say(t, b, "lobby", "1"); again.Position != one.Position {
+		t.Errorf("a retry is at %s, want %s", again.Position, one.Position)
+	}
+}
+
+// A witness that no log can have seen, because somebody published it by hand,
+// changes nothing.
+func TestImpossibleWitness(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, redisbroker.Options{URL: chattest.StartRedis(t).URL(), AppID: "1111"})
+	last := say(t, b, "lobby", "first")
+	for _, epoch := range []uint64{1 << 53, 1<<64 - 1} {
+		p, err := b.Append(t.Context(), draft("lobby", strconv.FormatUint(epoch, 10)), chat.Position{Epoch: epoch})
+		if err != nil || !p.Follows(last.Position) {
+			t.Errorf("Append with witness %d-0 = %s, %v, want the successor of %s", epoch, p.Position, err, last.Position)
+		}
+		last = p
+	}
+}
+
 // A key is known for its window at least, and forgotten some time later.
 func TestKeyWindow(t *testing.T) {
 	t.Parallel()
