@@ -70,8 +70,9 @@ func newBridge(b *Broker, o redis.Options) *bridge {
 	}
 }
 
-// Open implements chat.Broker. An Open that fails leaves the room closed,
-// unless it was open before.
+// Open implements chat.Broker. An Open that fails leaves the room closed, unless
+// another one still waits for it, or ctx had ended before: then it changes
+// nothing.
 func (b *Broker) Open(ctx context.Context, room chat.RoomID) error {
 	ctx, cancel := b.deadline(ctx)
 	defer cancel()
@@ -183,8 +184,7 @@ func (b *bridge) touch(room chat.RoomID, l *line) {
 	}
 }
 
-// due returns the rooms that Redis must be told of, and takes it that it will
-// be.
+// due returns the rooms that Redis must be told of, and marks them as told.
 func (b *bridge) due() (subscribe, unsubscribe []chat.RoomID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
