@@ -3,10 +3,12 @@ package redisbroker
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -86,6 +88,70 @@ func TestClockIsMended(t *testing.T) {
 	log, err := b.ReadAfter(ctx, "lobby", chat.Position{}, 100)
 	if got, want := len(log), len(clocks)+1; got != want || err != nil {
 		t.Errorf("the log has %d publications, %v, want %d", got, err, want)
+	}
+}
+
+// Calls that come back go before those that came meanwhile, in their order: a
+// sender's messages keep it over a batch that was lost.
+func TestCallsKeepTheirOrder(t *testing.T) {
+	c := newCommitter(nil, nil, new(counters), Options{QueueBytes: 1 << 20})
+	calls := make([]*call, 4)
+	submit := func(n int) {
+		t.Helper()
+		calls[n] = appendCallOf(strconv.Itoa(n))
+		if err := c.submit(t.Context(), calls[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	submit(0)
+	submit(1)
+	lost := c.next()
+	submit(2)
+	submit(3)
+	c.putBack(lost)
+	bytes := c.bytes
+	batch := c.next()
+	if len(batch) != len(calls) {
+		t.Fatalf("%d calls, want %d", len(batch), len(calls))
+	}
+	for i, want := range calls {
+		if batch[i] != want {
+			t.Errorf("call %d has key %v, want %v", i, batch[i].args[1], want.args[1])
+		}
+		bytes -= want.cost()
+	}
+	if bytes != 0 {
+		t.Errorf("the queue counted %d bytes too many", bytes)
+	}
+}
+
+// A call whose caller is gone is not sent.
+func TestGivenUpCallsAreNotSent(t *testing.T) {
+	c := newCommitter(nil, nil, new(counters), Options{QueueBytes: 1 << 20})
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := appendCallOf("gone")
+	if err := c.submit(ctx, gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.submit(t.Context(), appendCallOf("here")); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if batch := c.next(); len(batch) != 1 || batch[0].args[1] != "here" {
+		t.Fatalf("the batch has %d calls, want the one whose caller is here", len(batch))
+	}
+	if <-gone.done; !errors.Is(gone.err, chat.ErrUnavailable) {
+		t.Errorf("the other was answered %v, want ErrUnavailable", gone.err)
+	}
+}
+
+// The body may be used again by its owner while the call is on its way.
+func TestCallKeepsItsBody(t *testing.T) {
+	body := []byte(`"said"`)
+	c := new(Broker).appendCall(chat.Draft{Room: "lobby", From: "alice", Key: "k", Body: body}, chat.Position{})
+	copy(body, `"oops"`)
+	if got := fmt.Sprintf("%s", c.args[2]); got != `"said"` {
+		t.Errorf("the call says %s, want what was said", got)
 	}
 }
 
