@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// maxClockAge is how old a reading may get until it is taken anew: two clocks
-// that differ by 500 ppm, the most that NTP slews, part by 30 ms in it.
+// maxClockAge is how old a reading may be: two clocks that differ by 500 ppm, the
+// most that NTP slews, part by 30 ms in it.
 const maxClockAge = time.Minute
 
 // A clock is a reading of Redis' clock: Redis said theirs, and this node heard
@@ -14,9 +14,10 @@ const maxClockAge = time.Minute
 // taken to be slower than it is by that way: what Redis refuses as too late
 // could not have been answered in time either.
 //
-// The zero clock, and one that Redis has stepped away from, are wrong by years
-// or hours. Redis then refuses what it is sent, and the reading that comes with
-// its refusal mends the clock.
+// By the zero clock everything is too late, and so it is by one that Redis has
+// stepped ahead of. Redis then refuses what it is sent, and the reading that
+// comes with its refusal mends the clock. One that Redis has stepped back from
+// lets drafts live too long, until the next round trip.
 type clock struct{ theirs, ours time.Time }
 
 // end is when ctx ends, in milliseconds of Redis' clock; 0 if it does not.

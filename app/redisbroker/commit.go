@@ -220,6 +220,7 @@ func finish(call *call, reply any, err error) {
 // that was gone.
 func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, rest bool) {
 	if time.Since(c.clock.ours) > maxClockAge {
+		c.clock = clock{}
 		c.load(ctx)
 	}
 	pipe := c.client.Pipeline()

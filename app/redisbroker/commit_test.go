@@ -91,6 +91,23 @@ func TestClockIsMended(t *testing.T) {
 	}
 }
 
+// A reading that is too old is not used, though Redis cannot be asked for
+// another.
+func TestOldReadingIsForgotten(t *testing.T) {
+	b, err := New(Options{URL: "redis://127.0.0.1:1", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = b.commits.client.Close(), b.reads.Close() })
+	b.commits.clock = clock{theirs: time.Now(), ours: time.Now().Add(-2 * maxClockAge)}
+	if again, rest := b.commits.commit(t.Context(), []*call{newCall(t.Context(), "k")}); len(again) != 1 || !rest {
+		t.Errorf("%d calls come back, rest is %t, want one after a rest", len(again), rest)
+	}
+	if b.commits.clock != (clock{}) {
+		t.Errorf("the clock is %v, want none", b.commits.clock)
+	}
+}
+
 // Calls that come back go before those that came meanwhile, in their order: a
 // sender's messages keep it over a batch that was lost.
 func TestCallsKeepTheirOrder(t *testing.T) {
