@@ -12,8 +12,10 @@ import (
 	"github.com/chatring/chatring/app/chat"
 )
 
-// Append implements chat.Broker. A draft that waits for Redis when ctx ends
-// may still land: the key makes its retry harmless.
+// Append implements chat.Broker. A draft that is not answered by ctx's deadline
+// does not land later, as far as the node's clock and Redis' run alike since
+// their last comparison. Before the deadline it may land though Append has
+// returned an error; its key makes a retry harmless.
 func (b *Broker) Append(ctx context.Context, d chat.Draft, seen chat.Position) (chat.Publication, error) {
 	return b.append(ctx, chat.Publication{Draft: d}, seen, false)
 }

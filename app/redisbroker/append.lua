@@ -16,9 +16,16 @@
 --      12 begin       "begin" to begin a new epoch when the log ends before
 --                     what was seen
 --      13 at          the time of a publication that is restored, in ms; ""
+--      14 when the appender gives the draft up, in milliseconds of Redis' clock;
+--         0 for never
 -- Answers { position, time in ms, 1 if it was here before, listening others };
--- the errors CONFLICT if the key was used for another body, REWOUND if the log
--- ends before what was seen. An error has changed nothing.
+-- the errors CONFLICT if the key was used for another body, EXPIRED if the draft
+-- has been given up, REWOUND if the log ends before what was seen. An error has
+-- changed nothing.
+--
+-- A connection that broke may deliver its bytes late. A draft that was given up
+-- by then must not land behind what its sender said since, so it is refused;
+-- one that landed before has its position still.
 --
 -- Numbers are doubles: whole up to 2^53, which epochs in milliseconds and
 -- offsets do not reach. They are printed by %.0f, because .. would round them.
@@ -26,8 +33,8 @@
 local log, keys, old = KEYS[1], KEYS[2], KEYS[3]
 local own, channel, from, key, body, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local seen_epoch, seen_offset = tonumber(ARGV[7]), tonumber(ARGV[8])
-local keep, keep_seconds, window, begin = ARGV[9], ARGV[10], tonumber(ARGV[11]), ARGV[12]
-local at = ARGV[13]
+local keep, keep_seconds, window = ARGV[9], ARGV[10], tonumber(ARGV[11])
+local begin, at, latest = ARGV[12], ARGV[13], tonumber(ARGV[14])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -66,13 +73,21 @@ if tail then
   end
 end
 
+if latest ~= 0 and now >= latest then
+  return redis.error_reply('EXPIRED the draft has been given up')
+end
+
 -- 2. The witness. A node that has seen more than the log holds proves that the
 -- log has lost its tail. The node gets to know it and begins a new epoch, so
--- that no position is given twice.
+-- that no position is given twice. An epoch beyond 2^53 proves nothing: no log
+-- has it, somebody made it up.
 local epoch, offset = 0, 0
 if tail then
   epoch, offset = string.match(tail[1], '^(%d+)-(%d+)$')
   epoch, offset = tonumber(epoch), tonumber(offset)
+end
+if seen_epoch >= 2^53 then
+  seen_epoch, seen_offset = 0, 0
 end
 local behind = epoch < seen_epoch or (epoch == seen_epoch and offset < seen_offset)
 if behind and begin ~= 'begin' then
@@ -95,9 +110,12 @@ redis.call('EXPIRE', log, keep_seconds)
 
 -- 4. The window of keys, in two generations: when the younger one is as old as
 -- the window it becomes the older one, which is as old as two windows when the
--- next takes its place or it expires. So each key stays one window at least.
+-- next takes its place or it expires. So each key stays one window at least. A
+-- generation from the future, as Redis' clock was set back, counts as just born.
 if born and now - born >= window then
   redis.call('RENAME', keys, old)
+  born = false
+elseif born and now < born then
   born = false
 end
 redis.call('HSET', keys, sender, position .. ' ' .. at .. ' ' .. digest)

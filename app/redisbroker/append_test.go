@@ -3,6 +3,7 @@ package redisbroker_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -150,11 +151,14 @@ func TestScriptsAreLoadedAgain(t *testing.T) {
 	onceEach(t, read(t, b, "lobby"), 2)
 }
 
-// What Redis refuses is unavailable, and nothing is half done.
+// What Redis refuses is unavailable and said in the log, and nothing is half
+// done.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	r := chattest.StartRedis(t)
-	b, _ := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111"})
+	var log strings.Builder
+	b := newBroker(t, redisbroker.Options{URL: r.URL(), AppID: "1111", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	stop := chattest.RunBroker(t, b, chattest.NewRecorder())
 	by := operator(t, r)
 	say(t, b, "lobby", "1")
 	for _, test := range []struct{ code, break_, mend string }{
@@ -178,6 +182,10 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	say(t, b, "team", "OOM")
+	stop()
+	if said := log.String(); !strings.Contains(said, "Redis refuses to append") || !strings.Contains(said, "OOM command not allowed") {
+		t.Errorf("the log says %s, want a refusal in Redis' words", said)
+	}
 }
 
 // The log is trimmed to its retention, and goes with its keys.
@@ -204,6 +212,74 @@ func TestRetention(t *testing.T) {
 		if ttl := do(t, by, "TTL "+test.key).(int64); ttl < test.min || ttl > test.max {
 			t.Errorf("%s lives %d s, want %d to %d", test.key, ttl, test.min, test.max)
 		}
+	}
+}
+
+// A draft that was given up while Redis stood still is not in the log when Redis
+// runs on and finds it in its socket.
+func TestGivenUpDraftDoesNotLand(t *testing.T) {
+	t.Parallel()
+	r := chattest.StartRedis(t)
+	b, _ := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111"})
+	say(t, b, "lobby", "before")
+	r.Pause()
+	_, err := b.Append(within(t, 200*time.Millisecond), draft("lobby", "given up"), chat.Position{})
+	if !errors.Is(err, chat.ErrUnavailable) {
+		t.Errorf("Append = %v, want ErrUnavailable", err)
+	}
+	r.Resume()
+	say(t, b, "lobby", "after")
+	var keys []string
+	for _, p := range read(t, b, "lobby") {
+		keys = append(keys, p.Key)
+	}
+	if got, want := strings.Join(keys, ", "), "before, after"; got != want {
+		t.Errorf("the log is %s, want %s", got, want)
+	}
+}
+
+// Keys stand in two generations: the younger one takes the older one's place
+// when it is as old as the window. One that Redis' clock went back behind begins
+// again, and no key is lost over it.
+func TestKeyGenerations(t *testing.T) {
+	t.Parallel()
+	r := chattest.StartRedis(t)
+	b, _ := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111", KeyWindow: time.Hour})
+	by := operator(t, r)
+	generations := func(after string, keys, old int64) {
+		t.Helper()
+		// Each has the field "born", too.
+		if k, o := do(t, by, "HLEN chatring:{lobby}:keys"), do(t, by, "HLEN chatring:{lobby}:keys:old"); k != keys+1 || o != old+1 {
+			t.Errorf("after %s the generations have %v and %v fields, want %d and %d", after, k, o, keys+1, old+1)
+		}
+	}
+	one := say(t, b, "lobby", "1")
+	do(t, by, fmt.Sprintf("HSET chatring:{lobby}:keys born %d", one.At.Add(-time.Hour).UnixMilli()))
+	say(t, b, "lobby", "2")
+	generations("an hour", 1, 1)
+	do(t, by, fmt.Sprintf("HSET chatring:{lobby}:keys born %d", one.At.Add(2*time.Hour).UnixMilli()))
+	three := say(t, b, "lobby", "3")
+	generations("two hours back", 2, 1)
+	if got, want := do(t, by, "HGET chatring:{lobby}:keys born"), strconv.FormatInt(three.At.UnixMilli(), 10); got != want {
+		t.Errorf("the generation is born at %v, want %s", got, want)
+	}
+	if again := say(t, b, "lobby", "1"); again.Position != one.Position {
+		t.Errorf("a retry is at %s, want %s", again.Position, one.Position)
+	}
+}
+
+// A witness that no log can have seen, because somebody published it by hand,
+// changes nothing.
+func TestImpossibleWitness(t *testing.T) {
+	t.Parallel()
+	b, _ := start(t, redisbroker.Options{URL: chattest.StartRedis(t).URL(), AppID: "1111"})
+	last := say(t, b, "lobby", "first")
+	for _, epoch := range []uint64{1 << 53, 1<<64 - 1} {
+		p, err := b.Append(t.Context(), draft("lobby", strconv.FormatUint(epoch, 10)), chat.Position{Epoch: epoch})
+		if err != nil || !p.Follows(last.Position) {
+			t.Errorf("Append with witness %d-0 = %s, %v, want the successor of %s", epoch, p.Position, err, last.Position)
+		}
+		last = p
 	}
 }
 

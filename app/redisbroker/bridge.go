@@ -70,8 +70,9 @@ func newBridge(b *Broker, o redis.Options) *bridge {
 	}
 }
 
-// Open implements chat.Broker. An Open that fails leaves the room closed,
-// unless it was open before.
+// Open implements chat.Broker. An Open that fails leaves the room closed, unless
+// another one still waits for it, or ctx had ended before: then it changes
+// nothing.
 func (b *Broker) Open(ctx context.Context, room chat.RoomID) error {
 	ctx, cancel := b.deadline(ctx)
 	defer cancel()
@@ -142,9 +143,9 @@ func (b *bridge) giveUp(room chat.RoomID, confirmed chan struct{}) bool {
 // subscribed until its release.
 //
 // A claim holds while the answer is awaited. If that is lost, the script may
-// run later, and discount a subscription that is gone by then. Nobody was told
-// of such a publication; the retry that acknowledges it tells the others again
-// (append.lua).
+// still run until its call's deadline, and discount a subscription that is gone
+// by then. Nobody is told of such a publication, unless the call or its key is
+// sent again (append.lua); the others miss it when they hear the next one.
 func (b *bridge) claim(room chat.RoomID) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -183,8 +184,7 @@ func (b *bridge) touch(room chat.RoomID, l *line) {
 	}
 }
 
-// due returns the rooms that Redis must be told of, and takes it that it will
-// be.
+// due returns the rooms that Redis must be told of, and marks them as told.
 func (b *bridge) due() (subscribe, unsubscribe []chat.RoomID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -76,10 +76,10 @@ func TestClaimHoldsSubscription(t *testing.T) {
 	}
 }
 
-// The script publishes if and only if a node other than the appender listens.
-// The appender is discounted while the connection that it names lives, and at
-// no other time.
-func TestScriptDiscountsLivingAppender(t *testing.T) {
+// The scripts publish if and only if a node other than the caller's listens. The
+// caller's is discounted while the connection that it names lives, and at no
+// other time.
+func TestScriptsDiscountLivingCaller(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{Addr: chattest.StartRedis(t).Addr})
 	t.Cleanup(func() { _ = client.Close() })
@@ -100,6 +100,17 @@ func TestScriptDiscountsLivingAppender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run := func(c *call, own string) any {
+		t.Helper()
+		c.ctx, c.own = t.Context(), own
+		args := c.command(clock{})
+		args[0], args[1] = "eval", c.script.source
+		reply, err := client.Do(t.Context(), args...).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply
+	}
 	for _, test := range []struct {
 		room   chat.RoomID
 		own    string
@@ -117,17 +128,13 @@ func TestScriptDiscountsLivingAppender(t *testing.T) {
 	} {
 		d := chat.Draft{Room: test.room, From: "alice", Key: test.own + ".", Body: []byte(`1`)}
 		for _, try := range []string{"the first time", "again"} {
-			c := b.appendCall(chat.Publication{Draft: d}, chat.Position{}, false)
-			c.own = test.own
-			args := c.command()
-			args[0], args[1] = "eval", appendSource
-			reply, err := client.Do(t.Context(), args...).Result()
-			if err != nil {
-				t.Fatal(err)
-			}
+			reply := run(b.appendCall(chat.Publication{Draft: d}, chat.Position{}, false), test.own)
 			if _, _, others, err := parseAppended(reply); err != nil || others != test.others {
 				t.Errorf("in %s as %q %s: %d others, %v, want %d", test.room, test.own, try, others, err, test.others)
 			}
+		}
+		if got := run(tellCall(test.room, []byte("s x y")), test.own); got != test.others {
+			t.Errorf("a signal in %s as %q: %v others, want %d", test.room, test.own, got, test.others)
 		}
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +39,7 @@ type call struct {
 	channel string      // where it tells them
 	args    []any       // what follows own and channel
 	size    int         // of the payload, in bytes
-	again   bool        // a lost answer may be asked for again
+	again   bool        // a lost answer may be asked for again, until a time that is the last argument
 
 	// Owned by the committer until done is closed.
 	ctx   context.Context
@@ -49,12 +52,16 @@ type call struct {
 func (c *call) cost() int { return c.size + callOverhead }
 
 // command is what Redis is sent.
-func (c *call) command() []any {
-	args := make([]any, 0, 5+len(c.keys)+len(c.args))
+func (c *call) command(clock clock) []any {
+	args := make([]any, 0, 6+len(c.keys)+len(c.args))
 	args = append(args, "evalsha", c.script.sha, len(c.keys))
 	args = append(args, c.keys...)
 	args = append(args, c.own, c.channel)
-	return append(args, c.args...)
+	args = append(args, c.args...)
+	if c.again {
+		args = append(args, clock.end(c.ctx))
+	}
+	return args
 }
 
 // A committer runs scripts in groups: what arrives while a round trip is out
@@ -65,8 +72,13 @@ type committer struct {
 	client   *redis.Client
 	bridge   *bridge
 	counters *counters
-	limit    int           // bytes
+	limit    int // bytes
+	log      *slog.Logger
 	wake     chan struct{} // holds one token while the queue may have something; never closed
+
+	// Owned by run.
+	clock      clock
+	complained time.Time
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -76,7 +88,7 @@ type committer struct {
 }
 
 func newCommitter(client *redis.Client, b *bridge, n *counters, o Options) *committer {
-	return &committer{client: client, bridge: b, counters: n, limit: o.QueueBytes, wake: make(chan struct{}, 1)}
+	return &committer{client: client, bridge: b, counters: n, limit: o.QueueBytes, log: o.Log, wake: make(chan struct{}, 1)}
 }
 
 // do runs a call and returns the script's reply, or an error that wraps
@@ -131,12 +143,12 @@ func (c *committer) run(ctx context.Context) {
 		case <-c.wake:
 		}
 		for batch := c.next(); len(batch) > 0 && ctx.Err() == nil; batch = c.next() {
-			unanswered := c.commit(ctx, batch)
-			if len(unanswered) == 0 {
+			again, rest := c.commit(ctx, batch)
+			c.putBack(again)
+			if !rest {
 				pause = minRetryPause
 				continue
 			}
-			c.putBack(unanswered)
 			select {
 			case <-ctx.Done():
 			case <-time.After(pause):
@@ -196,13 +208,21 @@ func finish(call *call, reply any, err error) {
 }
 
 // commit sends a batch, hands out the answers, and returns the calls to be
-// sent again.
+// sent again, and whether Redis needs a rest before.
+//
+// Each batch ends with a look at Redis' clock. A call that Redis refuses as too
+// late though its context lives has shown that the clock was misread, and goes
+// again with the new reading.
 //
 // A call says which connection hears its room. That is claimed here and
 // released when the answer is in; the bridge does not unsubscribe a room while
 // it is claimed, so an answered script has never discounted a subscription
 // that was gone.
-func (c *committer) commit(ctx context.Context, batch []*call) (again []*call) {
+func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, rest bool) {
+	if time.Since(c.clock.ours) > maxClockAge {
+		c.clock = clock{}
+		c.load(ctx)
+	}
 	pipe := c.client.Pipeline()
 	cmds := make([]*redis.Cmd, len(batch))
 	var claimed []chat.RoomID
@@ -211,10 +231,12 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call) {
 		if call.own != "" {
 			claimed = append(claimed, call.room)
 		}
-		cmds[i] = pipe.Do(ctx, call.command()...)
+		cmds[i] = pipe.Do(ctx, call.command(c.clock)...)
 	}
+	now := pipe.Time(ctx)
 	c.counters.batches.Add(1)
 	_, _ = pipe.Exec(ctx) // each command has its own error
+	c.read(now)
 	c.bridge.release(claimed)
 
 	unloaded := false
@@ -224,38 +246,81 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call) {
 		case err == nil:
 			finish(call, reply, nil)
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
-			unloaded = true
+			unloaded, rest = true, true
 			again = append(again, call)
 		case call.again && lost(err):
 			c.counters.retries.Add(1)
+			rest = true
 			again = append(again, call)
+		case redis.HasErrorPrefix(err, "EXPIRED"):
+			again = append(again, call) // and is dropped if its context has ended
 		case redis.HasErrorPrefix(err, "CONFLICT"):
 			finish(call, nil, chat.ErrConflict)
 		case redis.HasErrorPrefix(err, "REWOUND"):
 			finish(call, nil, chat.ErrRewound)
 		default:
+			c.refused(err)
 			finish(call, nil, unavailable(err))
 		}
 	}
 	if unloaded {
 		c.load(ctx)
 	}
-	return again
+	return again, rest
 }
 
-// lost says whether it is unknown if a command ran, or known that Redis was
-// only too young to run it: both are worth another try.
+// read takes a reading of Redis' clock.
+func (c *committer) read(now *redis.TimeCmd) {
+	if theirs, err := now.Result(); err == nil {
+		c.clock = clock{theirs: theirs, ours: time.Now()}
+	}
+}
+
+// refused logs what Redis answers instead of running a script: callers only
+// learn that the log is unavailable.
+func (c *committer) refused(err error) {
+	if !lost(err) {
+		c.complain("Redis refuses to append", "error", err)
+	}
+}
+
+// complain logs once a second at most: calls that fail come in thousands.
+func (c *committer) complain(message string, facts ...any) {
+	if time.Since(c.complained) >= time.Second {
+		c.complained = time.Now()
+		c.log.Warn(message, facts...)
+	}
+}
+
+// lost says whether it is unknown if a command ran, or Redis was still loading
+// its data: both are worth another try.
 func lost(err error) bool {
 	var answered redis.Error
 	return !errors.As(err, &answered) || redis.HasErrorPrefix(err, "LOADING")
 }
 
-// load gives Redis the scripts. It need not succeed: the calls that miss them
-// come again.
+// load gives Redis the scripts, and looks at its version and its clock. It need
+// not succeed: the calls that miss the scripts come again.
 func (c *committer) load(ctx context.Context) {
 	pipe := c.client.Pipeline()
-	for _, s := range []*script{appendScript, signalScript} {
-		pipe.ScriptLoad(ctx, s.source)
-	}
+	server := pipe.InfoMap(ctx, "server")
+	loads := []*redis.StringCmd{pipe.ScriptLoad(ctx, appendScript.source), pipe.ScriptLoad(ctx, signalScript.source)}
+	now := pipe.Time(ctx)
 	_, _ = pipe.Exec(ctx)
+	c.read(now)
+	if v := server.Item("Server", "redis_version"); tooOld(v) {
+		c.complain("Redis is too old: 7.0 or later is needed", "version", v)
+	}
+	for _, l := range loads {
+		if err := l.Err(); err != nil {
+			c.refused(err)
+		}
+	}
+}
+
+// tooOld says whether a version of Redis is known and below 7.
+func tooOld(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n < 7
 }

@@ -21,13 +21,7 @@ func (b *Broker) Signal(ctx context.Context, room chat.RoomID, body []byte) erro
 // they are. If this node hears the room without having claimed it, because it
 // is about to leave, it is one of them.
 func (b *Broker) tell(ctx context.Context, room chat.RoomID, message []byte) (others int64, claimed bool, err error) {
-	c := &call{
-		script:  signalScript,
-		room:    room,
-		channel: roomChannel(room),
-		args:    []any{message},
-		size:    len(message),
-	}
+	c := tellCall(room, message)
 	reply, err := b.commits.do(ctx, c)
 	if err != nil {
 		return 0, false, err
@@ -37,4 +31,14 @@ func (b *Broker) tell(ctx context.Context, room chat.RoomID, message []byte) (ot
 		b.counters.bridged.Add(1)
 	}
 	return others, c.own != "", nil
+}
+
+func tellCall(room chat.RoomID, message []byte) *call {
+	return &call{
+		script:  signalScript,
+		room:    room,
+		channel: roomChannel(room),
+		args:    []any{message},
+		size:    len(message),
+	}
 }
