@@ -221,6 +221,7 @@ export class Member {
     if (f.push === 'reset') {
       resets.add(1);
       this.declared = true;
+      this.pos = '0-0'; // the log may go on before what was heard
       return;
     }
     const last = parse(this.pos);

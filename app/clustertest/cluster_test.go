@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -232,18 +233,9 @@ func badInput(t *testing.T, c *Cluster) {
 		{"/ws/chat/lobby?user=x", with(upgrade(), "Origin", "https://evil.example"), 403, "bad_origin"},
 		{"/ws/chat/lobby?user=x", with(upgrade(), "Sec-Websocket-Version", "8"), 426, "bad_request"},
 		{"/ws/chat/lobby?user=x", with(upgrade(), "Sec-Websocket-Protocol", "mqtt"), 400, "bad_request"},
+		{"/ws/nope", http.Header{}, 404, "not_found"},
 	} {
-		resp, body := c.get("http://"+c.Front()+test.path, test.header)
-		var answer struct {
-			Error struct{ Code, Message string }
-		}
-		if err := json.Unmarshal(body, &answer); err != nil {
-			t.Errorf("%s: %s %q: %v", test.path, resp.Status, body, err)
-			continue
-		}
-		if resp.StatusCode != test.status || answer.Error.Code != test.code || answer.Error.Message == "" {
-			t.Errorf("%s: %d %+v, want %d %s", test.path, resp.StatusCode, answer.Error, test.status, test.code)
-		}
+		c.refused(test.path, test.header, test.status, test.code)
 	}
 	for name, test := range map[string]struct {
 		kind websocket.MessageType
@@ -273,6 +265,22 @@ func badInput(t *testing.T, c *Cluster) {
 	control.Message("alive")
 }
 
+// refused asks for what must be refused, in the form of every error, and
+// returns the answer.
+func (c *Cluster) refused(path string, header http.Header, status int, code string) *http.Response {
+	c.t.Helper()
+	resp, body := c.get("http://"+c.Front()+path, header)
+	var answer struct {
+		Error struct{ Code, Message string }
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		c.t.Errorf("%s: %s %q: %v", path, resp.Status, body, err)
+	} else if resp.StatusCode != status || answer.Error.Code != code || answer.Error.Message == "" {
+		c.t.Errorf("%s: %d %+v, want %d %s", path, resp.StatusCode, answer.Error, status, code)
+	}
+	return resp
+}
+
 func upgrade() http.Header {
 	return http.Header{
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
@@ -285,7 +293,8 @@ func with(h http.Header, name, value string) http.Header {
 	return h
 }
 
-// Operators' pages are not to be had through HAProxy, however they are spelt.
+// Operators' pages are not to be had through HAProxy, however they are spelt, and
+// HAProxy itself is not to be had from other machines.
 func onlyTheDoor(t *testing.T, c *Cluster) {
 	for _, path := range []string{"/metrics", "//metrics", "/%6detrics", "/livez", "/readyz", "/debug/pprof/", "/stats", "/internal"} {
 		if resp, body := c.get("http://"+c.Front()+path, nil); resp.StatusCode != http.StatusNotFound {
@@ -294,6 +303,11 @@ func onlyTheDoor(t *testing.T, c *Cluster) {
 	}
 	if resp, body := c.get("http://"+c.Front()+"/", nil); resp.StatusCode != http.StatusOK || !bytes.Contains(body, []byte("<html")) {
 		t.Errorf("the page: %s %.80s", resp.Status, body)
+	}
+	// Also this machine's, and open to whoever listens on all addresses.
+	if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.2:%d", c.port)); err == nil {
+		_ = conn.Close()
+		t.Error("scripts/up without --public listens on more than 127.0.0.1")
 	}
 }
 
@@ -355,7 +369,8 @@ func TestRedisKilled(t *testing.T) {
 
 // A node is told to stop in the middle of a conversation: HAProxy sends it
 // nobody any more, its members are told and closed with 1012, and nothing is
-// lost.
+// lost. scripts/up --node waits for its end and brings it back, as the runbook of
+// a rolling restart has it.
 func TestDrain(t *testing.T) {
 	c := Start(t, 4)
 	room := c.RoomOn(2)
@@ -364,15 +379,34 @@ func TestDrain(t *testing.T) {
 	c.waitAppended(200)
 	c.Signal("ws2", syscall.SIGTERM)
 	member.Wait("drain", func(f Frame) bool { return f.Push == "drain" })
-	if got := member.Code(); got != 1012 {
-		t.Errorf("closed with %d, want 1012", got)
-	}
 	if back := c.Dial(c.Front(), "/ws/chat/"+room+"?user=alice"); back.Shard == "2222" {
 		t.Errorf("came back to the node that drains")
 	}
+	draining := c.PID("ws2")
+	c.script("scripts/up", "--node", "2")
+	if got := member.Code(); got != 1012 {
+		t.Errorf("closed with %d, want 1012", got)
+	}
+	if !strings.Contains(c.Log("ws2"), `"msg":"stopped"`) {
+		t.Error("the drain was cut short")
+	}
+	if got := c.PID("ws2"); got == draining || !alive(got) {
+		t.Errorf("process %d of ws2 drained, and process %d came back: want another one that runs", draining, got)
+	}
+	if back := c.Dial(c.Front(), "/ws/chat/"+room+"?user=alice"); back.Shard != "2222" {
+		t.Errorf("the room is on %s, want its home again", back.Shard)
+	}
 	wait()
-	eventually(t, "the node has stopped", func() bool { return strings.Contains(c.Log("ws2"), `"msg":"stopped"`) })
 	c.noRaces()
+}
+
+// Without any node HAProxy answers by itself, in the form of the nodes' errors.
+func TestNoNode(t *testing.T) {
+	c := Start(t, 1)
+	c.Signal("ws1", syscall.SIGKILL)
+	if resp := c.refused("/ws/chat/lobby?user=a", upgrade(), 503, "unavailable"); resp.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
 }
 
 // down stops everything that up has started, and up starts again on what Redis

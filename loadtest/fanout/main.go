@@ -51,8 +51,11 @@ func main() {
 		err = talk(ctx, os.Args[2:])
 	case "-h", "-help", "--help":
 		fmt.Print(usage)
-	default:
+	case "":
 		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	default:
+		fmt.Fprintf(os.Stderr, "fanout: unknown verb: %s (see -h)\n", verb)
 		os.Exit(2)
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -50,7 +49,7 @@ func (p *player) readLog(ctx context.Context, room string, after position) ([]lo
 		}
 		for _, m := range f.OK.Messages {
 			if after, err = parsePosition(m.Pos); err != nil {
-				return nil, fmt.Errorf("%w: %w", err, errTerminal)
+				return nil, err
 			}
 			log = append(log, logged{after, m.Key, m.From, string(m.Data)})
 		}
@@ -67,18 +66,12 @@ func (s *session) reply(id int) (frame, error) {
 		if err != nil {
 			return frame{}, err
 		}
-		var f frame
-		if err := json.Unmarshal(b, &f); err != nil {
-			return frame{}, fmt.Errorf("%w: %w", err, errTerminal)
+		f, err := s.parse(b)
+		if err != nil {
+			return frame{}, err
 		}
-		switch {
-		case f.Push != "" || f.ID != id:
-		case f.Error != nil:
-			return frame{}, answered(f.Error)
-		case f.OK == nil:
-			return frame{}, fmt.Errorf("a reply that is neither ok nor error: %w", errTerminal)
-		default:
-			return f, nil
+		if f.Push == "" && f.ID == id {
+			return f, f.failed()
 		}
 	}
 }

@@ -46,7 +46,8 @@ type session struct {
 	end context.CancelFunc
 
 	// Owned by the reading goroutine.
-	buf bytes.Buffer
+	buf  bytes.Buffer
+	wait time.Duration // before coming back, when the node drains
 
 	idle  *time.Timer // ends the session when nothing was heard for quiet
 	quiet atomic.Int64
@@ -86,18 +87,41 @@ func (d *dialer) open(ctx context.Context, base, room, user, since string) (*ses
 	return s, nil
 }
 
-// read waits for a frame. Its bytes are good until the next read.
+// read waits for a frame. Its bytes are good until the next read. An error ends
+// the session, and says when to come back if the node did.
 func (s *session) read() ([]byte, error) {
 	_, r, err := s.ws.Reader(s.ctx)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.buf.Reset()
+		_, err = s.buf.ReadFrom(r)
 	}
-	s.buf.Reset()
-	if _, err := s.buf.ReadFrom(r); err != nil {
+	if err != nil && s.wait > 0 {
+		err = &waitError{err, s.wait}
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.alive()
 	return s.buf.Bytes(), nil
+}
+
+// parse reads a frame, and minds what is said of the session itself.
+func (s *session) parse(b []byte) (frame, error) {
+	var f frame
+	if err := json.Unmarshal(b, &f); err != nil {
+		return frame{}, fmt.Errorf("%w: %w", err, errTerminal)
+	}
+	switch f.Push {
+	case "hello":
+		if f.PingS > 0 {
+			// Hearing nothing for twice as long means that the connection is dead
+			// (protocol.md, hello).
+			s.quiet.Store(int64(2 * time.Duration(f.PingS) * time.Second))
+		}
+	case "drain":
+		s.wait = between(f.ReconnectMS)
+	}
+	return f, nil
 }
 
 // send writes one command.
@@ -128,14 +152,6 @@ func (s *session) leave() {
 }
 
 func (s *session) alive() { s.idle.Reset(time.Duration(s.quiet.Load())) }
-
-// pings says how often the server pings: hearing nothing for twice as long
-// means that the connection is dead (protocol.md, hello).
-func (s *session) pings(every time.Duration) {
-	if every > 0 {
-		s.quiet.Store(int64(2 * every))
-	}
-}
 
 // encode makes compact JSON, in which nothing is escaped without need, so that
 // what comes back can be compared byte by byte.
@@ -186,6 +202,20 @@ type frame struct {
 	ReconnectMS [2]int          `json:"reconnect_ms"`
 }
 
+// failed is why a reply is no ok: to be tried again only when it is temporary.
+func (f *frame) failed() error {
+	switch {
+	case f.Error != nil && f.Error.Temporary:
+		return &waitError{f.Error, time.Duration(f.Error.RetryAfterMS) * time.Millisecond}
+	case f.Error != nil:
+		return fmt.Errorf("%w: %w", f.Error, errTerminal)
+	case f.OK == nil:
+		return fmt.Errorf("a reply that is neither ok nor error: %w", errTerminal)
+	default:
+		return nil
+	}
+}
+
 // wireError is an error reply.
 type wireError struct {
 	Code         string `json:"code"`
@@ -231,17 +261,12 @@ func refusal(answer *http.Response, err error) error {
 // come back: after 1012, 4000 to 4499 and a break, but not after other codes.
 func closing(err error) (name string, comeBack bool) {
 	code := websocket.CloseStatus(err)
-	switch {
-	case code == -1 || code == websocket.StatusAbnormalClosure:
+	if code == -1 || code == websocket.StatusAbnormalClosure {
 		return "broken", true
-	case code == websocket.StatusServiceRestart || code >= 4000 && code < 4500:
-		return strconv.Itoa(int(code)), true
-	// A proxy in between may say 1001 when it goes; it is no fault of ours.
-	case code == websocket.StatusGoingAway:
-		return "1001", true
-	default:
-		return strconv.Itoa(int(code)), false
 	}
+	// A proxy in between may say 1001 when it goes; it is no fault of ours.
+	comeBack = code == websocket.StatusServiceRestart || code == websocket.StatusGoingAway || code >= 4000 && code < 4500
+	return strconv.Itoa(int(code)), comeBack
 }
 
 // backoff is full jitter: each wait is drawn from zero to a bound that doubles.

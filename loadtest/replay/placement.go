@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -66,11 +67,17 @@ func (p *placement) left(room, shard string) {
 	}
 }
 
-// closed notes how a session ended that this program did not end.
-func (p *placement) closed(how string) {
+// closed notes how a session ended that this program did not end, and returns
+// why, with errTerminal when it may not come back.
+func (p *placement) closed(err error) error {
+	name, comeBack := closing(err)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closings[how]++
+	p.closings[name]++
+	p.mu.Unlock()
+	if !comeBack {
+		return fmt.Errorf("closed: %w: %w", err, errTerminal)
+	}
+	return err
 }
 
 // refused notes a handshake that failed.

@@ -11,17 +11,11 @@ import (
 type position struct{ epoch, offset uint64 }
 
 func parsePosition(s string) (position, error) {
-	epoch, offset, ok := strings.Cut(s, "-")
-	if !ok {
-		return position{}, fmt.Errorf("position %q", s)
-	}
+	epoch, offset, _ := strings.Cut(s, "-")
 	e, err := strconv.ParseUint(epoch, 10, 64)
-	if err != nil {
-		return position{}, fmt.Errorf("position %q", s)
-	}
-	o, err := strconv.ParseUint(offset, 10, 64)
-	if err != nil {
-		return position{}, fmt.Errorf("position %q", s)
+	o, err2 := strconv.ParseUint(offset, 10, 64)
+	if err != nil || err2 != nil {
+		return position{}, fmt.Errorf("position %q: %w", s, errTerminal)
 	}
 	return position{e, o}, nil
 }

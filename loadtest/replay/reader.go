@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -66,24 +65,23 @@ func (r *reader) listen(ctx context.Context, retry *backoff) error {
 			r.places.readerDown(time.Now())
 		}
 	}()
-	var wait time.Duration
 	for {
 		b, err := s.read()
 		now := time.Now()
-		if err != nil {
-			return r.ended(ctx, err, wait)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return r.places.closed(err)
 		}
-		var f frame
-		if err := json.Unmarshal(b, &f); err != nil {
-			return fmt.Errorf("%w: %w", err, errTerminal)
+		f, err := s.parse(b)
+		if err != nil {
+			return err
 		}
 		switch {
 		case f.Push == "hello":
-			s.pings(time.Duration(f.PingS) * time.Second)
 			shard = f.Shard
 			r.places.entered(r.room, shard)
-		case f.Push == "drain":
-			wait = between(f.ReconnectMS)
 		case f.Push == "joined" && f.Room == r.room:
 			retry.reset()
 			if err := r.join(s, f); err != nil {
@@ -112,28 +110,12 @@ func (r *reader) listen(ctx context.Context, retry *backoff) error {
 	}
 }
 
-// ended says how to go on after a session has ended by err.
-func (r *reader) ended(ctx context.Context, err error, wait time.Duration) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	name, comeBack := closing(err)
-	r.places.closed(name)
-	if !comeBack {
-		return fmt.Errorf("closed: %w: %w", err, errTerminal)
-	}
-	if wait > 0 {
-		return &waitError{err, wait}
-	}
-	return err
-}
-
 // join takes the place that the server gives. What was missed and is not
 // recovered is asked for, up to the place of the join.
 func (r *reader) join(s *session, f frame) error {
 	pos, err := parsePosition(f.Pos)
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, errTerminal)
+		return err
 	}
 	last, before := r.ears.position()
 	r.ears.join(pos, f.Recovered)
@@ -152,21 +134,19 @@ func (r *reader) ask(s *session, after position) error {
 // page hears one page of history and asks for the next one, until the place of
 // the join is reached; then what was pushed meanwhile is heard.
 func (r *reader) page(ctx context.Context, s *session, f frame, now time.Time) error {
-	if f.Error != nil {
-		if !f.Error.Temporary {
-			return fmt.Errorf("history: %w: %w", f.Error, errTerminal)
+	if err := f.failed(); err != nil {
+		var temporary *waitError
+		if !errors.As(err, &temporary) {
+			return fmt.Errorf("history: %w", err)
 		}
-		sleep(ctx, time.Duration(f.Error.RetryAfterMS)*time.Millisecond)
+		sleep(ctx, temporary.after)
 		last, _ := r.ears.position()
 		return r.ask(s, last)
-	}
-	if f.OK == nil {
-		return fmt.Errorf("history: a reply that is neither ok nor error: %w", errTerminal)
 	}
 	for _, m := range f.OK.Messages {
 		pos, err := parsePosition(m.Pos)
 		if err != nil {
-			return fmt.Errorf("%w: %w", err, errTerminal)
+			return err
 		}
 		if r.caught.before(pos) {
 			continue // it comes as a push, too
@@ -197,7 +177,7 @@ func (r *reader) hear(f frame, now time.Time) error {
 	}
 	pos, err := parsePosition(at)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", f.Push, err, errTerminal)
+		return fmt.Errorf("%s: %w", f.Push, err)
 	}
 	switch f.Push {
 	case "message":

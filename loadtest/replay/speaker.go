@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -111,17 +109,10 @@ func (p *speaker) publish(ctx context.Context, key string, data []byte) (positio
 			if f.ID != p.id {
 				continue // of an earlier attempt on this connection
 			}
-			if f.Error != nil {
-				return position{}, answered(f.Error)
+			if err := f.failed(); err != nil {
+				return position{}, err
 			}
-			if f.OK == nil {
-				return position{}, fmt.Errorf("a reply that is neither ok nor error: %w", errTerminal)
-			}
-			pos, err := parsePosition(f.OK.Pos)
-			if err != nil {
-				return position{}, fmt.Errorf("%w: %w", err, errTerminal)
-			}
-			return pos, nil
+			return parsePosition(f.OK.Pos)
 		case err := <-p.ended:
 			return position{}, p.broke(err)
 		case <-timeout.C:
@@ -130,15 +121,6 @@ func (p *speaker) publish(ctx context.Context, key string, data []byte) (positio
 			return position{}, ctx.Err()
 		}
 	}
-}
-
-// answered makes an error of an error reply: to be tried again only when it is
-// temporary.
-func answered(e *wireError) error {
-	if !e.Temporary {
-		return fmt.Errorf("%w: %w", e, errTerminal)
-	}
-	return &waitError{e, time.Duration(e.RetryAfterMS) * time.Millisecond}
 }
 
 // connect opens the session unless it is open.
@@ -167,12 +149,7 @@ func (p *speaker) connect(ctx context.Context) error {
 func (p *speaker) broke(err error) error {
 	p.s.close()
 	p.s = nil
-	name, comeBack := closing(err)
-	p.stage.places.closed(name)
-	if !comeBack {
-		return fmt.Errorf("closed: %w: %w", err, errTerminal)
-	}
-	return err
+	return p.stage.places.closed(err)
 }
 
 // leave ends the session in peace.
@@ -187,22 +164,18 @@ func (p *speaker) leave() {
 func (p *speaker) listen(s *session, replies chan<- frame, ended chan<- error) {
 	shard := ""
 	defer func() { p.stage.places.left(p.stage.room, shard) }()
-	var wait time.Duration
 	for {
 		b, err := s.read()
 		if err != nil {
-			if wait > 0 {
-				err = &waitError{err, wait}
-			}
 			ended <- err
 			return
 		}
 		if bytes.HasPrefix(b, []byte(`{"push":"message"`)) {
 			continue
 		}
-		var f frame
-		if err := json.Unmarshal(b, &f); err != nil {
-			ended <- fmt.Errorf("%w: %w", err, errTerminal)
+		f, err := s.parse(b)
+		if err != nil {
+			ended <- err
 			return
 		}
 		switch f.Push {
@@ -212,11 +185,8 @@ func (p *speaker) listen(s *session, replies chan<- frame, ended chan<- error) {
 			default: // nobody waits for so many
 			}
 		case "hello":
-			s.pings(time.Duration(f.PingS) * time.Second)
 			shard = f.Shard
 			p.stage.places.entered(p.stage.room, shard)
-		case "drain":
-			wait = between(f.ReconnectMS)
 		}
 	}
 }

@@ -12,10 +12,11 @@ export class Timeline {
   #byKey = new Map(); // sender and key → the newest item of that name
 
   // add takes a message as it was pushed, and returns {item, added}. It is not
-  // added when it stands here already, which a draft of ours then learns.
+  // added when it stands here already, which a draft of ours then learns. After
+  // a reset another message may have its position; then both stand here.
   add(message) {
     const here = this.#byPosition.get(message.pos);
-    if (here) {
+    if (here && name(here) === name(message)) {
       Object.assign(here, message);
       return { item: here, added: false };
     }
