@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -67,6 +68,7 @@ func TestCluster(t *testing.T) {
 		{"a room's members share a node", membersShareNode},
 		{"rooms on one node cause no pub/sub", oneNodeNoPubSub},
 		{"a room on two nodes has one order", twoNodesOneOrder},
+		{"a log that comes back older is healed", olderLogIsHealed},
 		{"presence is right after a death", presenceAfterDeath},
 		{"watchers are spread, and only listen", watchersListen},
 		{"bad input gets a clear error", badInput},
@@ -167,6 +169,62 @@ func twoNodesOneOrder(t *testing.T, c *Cluster) {
 	report := c.replay(t, "-direct", "ws://"+c.Node(1)+",ws://"+c.Node(2), "-messages", "80", "-suffix", ".two")()
 	if report.Placement.Split == 0 {
 		t.Errorf("no room was on two nodes: %+v", report)
+	}
+}
+
+// A room's log comes back older, and a node that knows nothing of it speaks
+// first. All that was acknowledged is in the log in the end, once, and everybody
+// has heard it.
+func olderLogIsHealed(t *testing.T, c *Cluster) {
+	log, keys := "chatring:{older}:log", "chatring:{older}:keys"
+	alice, ann := c.Dial(c.Node(1), "/ws/chat/older?user=alice"), c.Dial(c.Node(1), "/ws/chat/older?user=ann")
+	said := 0
+	say := func(cl *Client, n int) {
+		for range n {
+			said++
+			cl.Send(`{"id":%d,"cmd":"publish","room":"older","key":"k%d","data":%d}`, said, said, said)
+			if r := cl.Reply(said); r.Error != nil {
+				t.Fatalf("k%d: %+v", said, r.Error)
+			}
+		}
+	}
+	say(alice, 3)
+	c.Redis("copy", log, log+".old")
+	c.Redis("copy", keys, keys+".old")
+	say(alice, 3)
+	c.Redis("copy", log+".old", log, "replace")
+	c.Redis("copy", keys+".old", keys, "replace")
+	bob, ben := c.Dial(c.Node(2), "/ws/chat/older?user=bob"), c.Dial(c.Node(2), "/ws/chat/older?user=ben&since=0-0")
+	say(bob, 2) // at positions that alice's node has let through
+	say(alice, 1)
+
+	want := []string{"k1", "k2", "k3", "k7", "k8", "k4", "k5", "k6", "k9"}
+	var kept []string
+	fields := strings.Fields(c.Redis("xrange", log, "-", "+"))
+	for i, f := range fields {
+		if f == "key" {
+			kept = append(kept, fields[i+1])
+		}
+	}
+	if !slices.Equal(kept, want) {
+		t.Errorf("the log has %v, want %v", kept, want)
+	}
+	for name, cl := range map[string]*Client{"ann": ann, "ben": ben} {
+		missing := map[string]bool{}
+		for _, key := range want {
+			missing[key] = true
+		}
+		reset := false
+		cl.Wait(name+" hears everything", func(f Frame) bool {
+			reset = reset || f.Push == "reset"
+			if f.Push == "message" {
+				delete(missing, f.Key)
+			}
+			return reset && len(missing) == 0
+		})
+	}
+	if n := c.Metric(1, "chatring_restored_total"); n != 3 {
+		t.Errorf("node 1 restored %v publications, want 3", n)
 	}
 }
 
