@@ -144,8 +144,7 @@ func (s *stage) addNode(appid string) {
 	ctx, stop := context.WithCancel(context.Background())
 	n := &playedNode{appid: appid, stop: stop, done: make(chan struct{})}
 	n.hub = hub.New(s.cluster.Node(appid), hub.Options{
-		RetentionAge: 24 * time.Hour,
-		Window: 4, WindowBudget: 1 << 20, Linger: 30 * time.Second,
+		Window: 4, WindowBudget: 1 << 20, Linger: 30 * time.Second, RetentionAge: 24 * time.Hour,
 		OpenTimeout: 3 * time.Second, FillGrace: 10 * time.Millisecond,
 	}, &metrics.New(appid, "test").Hub)
 	s.nodes[appid] = n

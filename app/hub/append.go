@@ -25,7 +25,7 @@ func (r *room) append(ctx context.Context, d chat.Draft) (chat.Publication, erro
 		} else {
 			p, err = r.hub.broker.Append(ctx, d, seen)
 		}
-		if done, err := r.appended(p, heals, err); done {
+		if done, err := r.appended(p, heals, err); done { //nolint:contextcheck // what it starts outlives the command
 			return p, err
 		}
 		begin = true

@@ -229,7 +229,8 @@ func (r *room) accept(p chat.Publication) {
 	switch {
 	case g.unsure:
 		r.tellGap(chat.Position{}, p.Position)
-	case !p.Follows(g.last) && !(newEpoch && p.Offset == 0):
+	case p.Follows(g.last), newEpoch && p.Offset == 0:
+	default:
 		r.tellGap(g.last, p.Position)
 	}
 	g.lost, g.unsure = chat.Position{}, false

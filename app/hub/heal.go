@@ -136,7 +136,7 @@ func (r *room) goOn(ctx context.Context, mine []entry, held, log []chat.Publicat
 	g.held = slices.DeleteFunc(g.held, func(p chat.Publication) bool {
 		return slices.ContainsFunc(held, func(q chat.Publication) bool { return p.Position == q.Position })
 	})
-	r.beginGate()
+	r.beginGate() //nolint:contextcheck // what it starts ends with the hub, as ctx does
 	return nil
 }
 

@@ -143,6 +143,7 @@ func readClient(o redis.Options) *redis.Client {
 	o.MaxRetries = 1
 	o.PoolSize = 8
 	o.MaxActiveConns = 8
+	o.PoolTimeout = 10 * time.Second // who waits has a deadline, but for a probe
 	return redis.NewClient(&o)
 }
 
