@@ -337,6 +337,20 @@ await check("another room is another conversation, and its link leads there", as
   await carol.page.getByText("many 40", { exact: true }).waitFor();
 });
 
+await check("after a reset a message comes again once, and another one may have its position", async () => {
+  const shown = await alice.page.evaluate(async () => {
+    const { Timeline } = await import("/static/timeline.js");
+    const line = new Timeline();
+    const heard = (pos, from, key) => line.add({ pos, from, key, data: key });
+    heard("7-0", "ada", "a1");
+    heard("7-1", "ada", "a2"); // lost, and its position given to somebody else
+    heard("7-1", "ben", "b1");
+    heard("8-0", "ada", "a2"); // healed
+    return line.items.map(({ pos, key }) => `${pos} ${key}`);
+  });
+  assert.deepEqual(shown, ["7-0 a1", "7-1 a2", "7-1 b1"]);
+});
+
 await check("keyboard and screen reader find their way", async () => {
   const { page } = alice;
   for (const label of ["Room", "Name", "Message"]) assert.equal(await page.getByLabel(label, { exact: true }).count(), 1, label);
