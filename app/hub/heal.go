@@ -41,8 +41,18 @@ func (r *room) rewound() {
 	r.hub.work.Go(r.heal)
 }
 
+// healers is how many logs a node heals at once: each takes as much memory as
+// the windows that it compares.
+const healers = 16
+
 // heal tries until it has healed the log, and opens the gate again.
 func (r *room) heal() {
+	select {
+	case r.hub.healing <- struct{}{}:
+		defer func() { <-r.hub.healing }()
+	case <-r.hub.life.Done():
+		return
+	}
 	backoff := 50 * time.Millisecond
 	for {
 		err := r.tryHeal(r.hub.life)
@@ -64,7 +74,7 @@ func (r *room) tryHeal(ctx context.Context) error {
 	g := &r.gate
 	mine, held, last, witness := slices.Clone(r.window.entries), slices.Clone(g.held), g.last, g.witness
 	r.mu.Unlock()
-	refused := make(map[senderKey]bool)
+	settled := make(map[senderKey]bool) // there is nothing to restore
 	restored := 0
 	for {
 		log, err := r.readLog(ctx, mine, last)
@@ -76,16 +86,18 @@ func (r *room) tryHeal(ctx context.Context) error {
 			return err
 		}
 		lost = slices.DeleteFunc(lost, func(p chat.Publication) bool {
-			return refused[senderKey{p.From, p.Key}] || time.Since(p.At) > r.hub.opts.RetentionAge
+			return settled[senderKey{p.From, p.Key}] || time.Since(p.At) > r.hub.opts.RetentionAge
 		})
 		if len(lost) == 0 {
 			slog.Warn("log healed", "room", r.id, "restored", restored, "common", common.String())
 			return r.goOn(ctx, mine, held, log, common)
 		}
 		for _, p := range lost {
-			switch err := r.restore(ctx, p, witness); {
-			case errors.Is(err, chat.ErrConflict): // its sender has used the key again
-				refused[senderKey{p.From, p.Key}] = true
+			again, err := r.restore(ctx, p, witness)
+			switch {
+			case errors.Is(err, chat.ErrConflict), // its sender has used the key again
+				err == nil && !p.Before(again): // it stands before what was read
+				settled[senderKey{p.From, p.Key}] = true
 			case err != nil:
 				return err
 			default:
@@ -96,11 +108,13 @@ func (r *room) tryHeal(ctx context.Context) error {
 	}
 }
 
-func (r *room) restore(ctx context.Context, p chat.Publication, witness chat.Position) error {
+// restore appends a publication again and returns its new position, which may
+// be an old one if its key is known.
+func (r *room) restore(ctx context.Context, p chat.Publication, witness chat.Position) (chat.Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.hub.opts.OpenTimeout)
 	defer cancel()
-	_, err := r.hub.broker.Restore(ctx, p, witness)
-	return err
+	again, err := r.hub.broker.Restore(ctx, p, witness)
+	return again.Position, err
 }
 
 // goOn opens the gate at the end of what the window and the log have in common.

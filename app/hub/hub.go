@@ -55,6 +55,7 @@ type Hub struct {
 	resumed chan struct{} // the bridge was away; capacity 1, never closed
 	tight   chan struct{} // the windows exceed their budget; capacity 1, never closed
 	signals chan signal   // to other nodes; bounded, never closed
+	healing chan struct{} // holds a token for each log that is being healed; never closed
 
 	windowBytes atomic.Int64
 	work        sync.WaitGroup // opens, fills
@@ -81,6 +82,7 @@ func New(b chat.Broker, opts Options, count *metrics.Hub) *Hub {
 		resumed: make(chan struct{}, 1),
 		tight:   make(chan struct{}, 1),
 		signals: make(chan signal, signalQueue),
+		healing: make(chan struct{}, healers),
 		rooms:   make(map[chat.RoomID]*room),
 	}
 }
