@@ -6,6 +6,7 @@ package chat
 
 import (
 	"errors"
+	"hash/maphash"
 	"time"
 )
 
@@ -29,7 +30,30 @@ type Publication struct {
 	// At is the broker's clock, to the millisecond, so that all nodes show
 	// the same time whatever their own clocks say.
 	At time.Time
+	// Prev is the Mark of the publication before it in the log, zero if there
+	// was none. It is known only if Linked: where a log that has lost its tail
+	// could be taken for one that goes on.
+	Prev   Mark
+	Linked bool
 }
+
+// A Mark tells a publication from another one that a log which has lost its
+// tail has given the same position. Marks mean nothing to other processes.
+type Mark uint64
+
+var markSeed = maphash.MakeSeed()
+
+// MarkOf returns the mark of what was appended at a time under a key.
+func MarkOf(at time.Time, key string) Mark {
+	var h maphash.Hash
+	h.SetSeed(markSeed)
+	maphash.WriteComparable(&h, at.UnixMilli())
+	_, _ = h.WriteString(key)
+	return Mark(h.Sum64() | 1) // never zero
+}
+
+// Mark returns the publication's own.
+func (p Publication) Mark() Mark { return MarkOf(p.At, p.Key) }
 
 // Errors that callers switch on. Everything else that a Broker returns is a
 // fault of the system and means ErrUnavailable to a client.

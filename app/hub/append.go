@@ -45,6 +45,8 @@ func (r *room) whole(ctx context.Context) (witness chat.Position, heals int, err
 		}
 		select {
 		case <-healed:
+		case <-r.hub.life.Done():
+			return witness, heals, fmt.Errorf("%w: the node is stopping", chat.ErrUnavailable)
 		case <-ctx.Done():
 			return witness, heals, fmt.Errorf("%w: the log of %s is being healed", chat.ErrUnavailable, r.id)
 		}

@@ -17,6 +17,7 @@ import (
 type gate struct {
 	open    bool
 	last    chat.Position      // the last position let through
+	mark    chat.Mark          // of what was let through there
 	heard   chat.Position      // the highest position heard of that the log may have
 	witness chat.Position      // the highest position heard of: it proves what the log has lost
 	held    []chat.Publication // ahead of a hole, in order; at most maxHeld
@@ -26,7 +27,14 @@ type gate struct {
 	// A reset that members are yet to be told of; zero: none.
 	lost   chat.Position // the last position let through before the log went back
 	unsure bool          // members may have missed something from before
+
+	void span // positions that the log has lost, and may have given to others since
 }
+
+// A span is what stands behind one position, up to another one.
+type span struct{ behind, to chat.Position }
+
+func (s span) has(p chat.Position) bool { return s.behind.Before(p) && !s.to.Before(p) }
 
 const (
 	// maxHeld bounds what waits for a hole to be filled; more is read from
@@ -37,8 +45,8 @@ const (
 )
 
 // pass notes that a position has been let through.
-func (g *gate) pass(p chat.Position) {
-	g.last = p
+func (g *gate) pass(p chat.Position, mark chat.Mark) {
+	g.last, g.mark = p, mark
 	g.hears(p)
 }
 
@@ -65,7 +73,7 @@ func (r *room) beginGate() {
 func (r *room) hear(p chat.Publication) {
 	g := &r.gate
 	g.hears(p.Position)
-	switch {
+	switch next, broken := g.links(p); {
 	case r.gone: // nobody is here
 	case !g.open:
 		g.hold(p)
@@ -75,13 +83,26 @@ func (r *room) hear(p chat.Publication) {
 			r.rewound()
 			g.hold(p)
 		}
-	case p.Follows(g.last):
+	case next:
 		r.accept(p)
 		r.release()
+	case broken:
+		r.rewound()
+		g.hold(p)
 	default:
 		g.hold(p)
 		r.fillAfter(r.hub.opts.FillGrace)
 	}
+}
+
+// links says whether p is what comes next: it names what was let through last as
+// the one before it. It is broken when it names something else, which the log
+// must have put into the place of what it has lost.
+func (g *gate) links(p chat.Publication) (next, broken bool) {
+	if !p.Follows(g.last) || !p.Linked {
+		return false, false
+	}
+	return p.Prev == g.mark, p.Prev != g.mark && !g.last.IsZero()
 }
 
 func (g *gate) hold(p chat.Publication) {
@@ -100,13 +121,14 @@ func (g *gate) hold(p chat.Publication) {
 func (r *room) release() {
 	g := &r.gate
 	for len(g.held) > 0 {
-		switch p := g.held[0]; {
-		case p.Follows(g.last):
+		p := g.held[0]
+		switch next, broken := g.links(p); {
+		case next:
 			r.accept(p)
-		case g.last.Before(p.Position):
-			return
-		case r.window.denies(p):
+		case broken || !g.last.Before(p.Position) && r.window.denies(p):
 			r.rewound()
+			return
+		case g.last.Before(p.Position):
 			return
 		}
 		g.held = g.held[1:]
@@ -209,9 +231,9 @@ func (r *room) goesOn(from chat.Position, log []chat.Publication) bool {
 	case len(log) == 0:
 		return false
 	case log[0].Position == from:
-		return mine.is(log[0])
+		return mine.mark == log[0].Mark()
 	}
-	return log[0].Epoch == from.Epoch
+	return trimmed(from, log)
 }
 
 // accept lets through what the log itself says comes next: a position that

@@ -1,10 +1,8 @@
 package hub
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -34,7 +32,6 @@ func (r *room) rewound() {
 	if r.gone || r.healed != nil {
 		return
 	}
-	slog.Warn("the log has lost its tail", "room", r.id, "seen", g.last.String())
 	g.open = false
 	g.witness = later(g.witness, spoiled(g.last.Epoch))
 	r.healed = make(chan struct{})
@@ -54,12 +51,15 @@ func (r *room) heal() {
 		return
 	}
 	backoff := 50 * time.Millisecond
-	for {
-		err := r.tryHeal(r.hub.life)
+	for n := 0; ; n++ {
+		restored, err := r.tryHeal(r.hub.life)
 		if err == nil {
+			slog.Warn("a log had lost its tail, and is healed", "room", r.id, "restored", restored)
 			return
 		}
-		slog.Debug("log not healed yet", "room", r.id, "err", err)
+		if n%30 == 0 {
+			slog.Warn("a log has lost its tail, and is not healed yet", "room", r.id, "err", err)
+		}
 		if !pause(r.hub.life, backoff) {
 			return
 		}
@@ -69,43 +69,53 @@ func (r *room) heal() {
 
 // tryHeal restores what the log has lost until the log has it all, and then
 // lets through what it has beyond what members have seen.
-func (r *room) tryHeal(ctx context.Context) error {
+func (r *room) tryHeal(ctx context.Context) (restored int, err error) {
 	r.mu.Lock()
 	g := &r.gate
 	mine, held, last, witness := slices.Clone(r.window.entries), slices.Clone(g.held), g.last, g.witness
 	r.mu.Unlock()
-	settled := make(map[senderKey]bool) // there is nothing to restore
-	restored := 0
+	answers := make(map[identity]chat.Position) // what restoring has answered
 	for {
 		log, err := r.readLog(ctx, mine, last)
 		if err != nil {
-			return err
+			return restored, err
 		}
-		lost, common, err := compare(mine, held, log)
-		if err != nil {
-			return err
+		lost, common := compare(mine, held, log)
+		if r.expired(lost) {
+			lost = nil
 		}
-		lost = slices.DeleteFunc(lost, func(p chat.Publication) bool {
-			return settled[senderKey{p.From, p.Key}] || time.Since(p.At) > r.hub.opts.RetentionAge
-		})
-		if len(lost) == 0 {
-			slog.Warn("log healed", "room", r.id, "restored", restored, "common", common.String())
-			return r.goOn(ctx, mine, held, log, common)
-		}
+		done := true
 		for _, p := range lost {
+			before, tried := answers[identityOf(p)]
+			if tried && before.IsZero() {
+				continue
+			}
 			again, err := r.restore(ctx, p, witness)
 			switch {
-			case errors.Is(err, chat.ErrConflict), // its sender has used the key again
-				err == nil && !p.Before(again): // it stands before what was read
-				settled[senderKey{p.From, p.Key}] = true
+			case errors.Is(err, chat.ErrConflict):
+				slog.Warn("publication not restored: its sender has used the key again", "room", r.id, "position", p.String())
 			case err != nil:
-				return err
+				return restored, err
+			case again == before: // only its key is there: it was trimmed, or taken out by hand
+				again = chat.Position{}
 			default:
+				done = false
 				restored++
 				r.hub.count.Restored.Inc()
 			}
+			answers[identityOf(p)] = again
+		}
+		if done {
+			return restored, r.goOn(ctx, mine, held, log, common)
 		}
 	}
+}
+
+// expired says whether the log was let go because nobody has spoken for so long.
+func (r *room) expired(lost []chat.Publication) bool {
+	return !slices.ContainsFunc(lost, func(p chat.Publication) bool {
+		return time.Since(p.At) <= r.hub.opts.RetentionAge
+	})
 }
 
 // restore appends a publication again and returns its new position, which may
@@ -118,19 +128,15 @@ func (r *room) restore(ctx context.Context, p chat.Publication, witness chat.Pos
 }
 
 // goOn opens the gate at the end of what the window and the log have in common.
-func (r *room) goOn(ctx context.Context, mine []entry, held, log []chat.Publication, common chat.Position) error {
-	unsure := false
+func (r *room) goOn(ctx context.Context, mine []entry, held, log []chat.Publication, common chat.Publication) error {
 	r.mu.Lock()
 	last := r.gate.last
 	r.mu.Unlock()
-	if common.IsZero() && !last.IsZero() {
-		// The log may have something from before the window, and nobody can
-		// say whether members have seen all of it.
+	if common.Position.IsZero() && !last.IsZero() {
 		var err error
 		if common, err = r.lastBefore(ctx, mine, last); err != nil {
 			return err
 		}
-		unsure = !common.IsZero()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,9 +147,16 @@ func (r *room) goOn(ctx context.Context, mine []entry, held, log []chat.Publicat
 		return nil
 	}
 	g := &r.gate
-	g.lost, g.unsure = later(g.lost, g.last), g.unsure || unsure
-	g.last = common
-	r.hub.windowBytes.Add(-r.window.cut(common))
+	g.lost, g.void = later(g.lost, g.last), span{common.Position, g.last}
+	g.last, g.mark = common.Position, 0
+	if !g.last.IsZero() {
+		g.mark = common.Mark()
+		// The log may have something from before the window, and nobody can
+		// say whether members have seen all of it.
+		_, known := r.window.at(g.last)
+		g.unsure = g.unsure || !known
+	}
+	r.hub.windowBytes.Add(-r.window.cut(g.last))
 	for _, p := range log {
 		r.accept(p)
 	}
@@ -175,9 +188,9 @@ func (r *room) readLog(ctx context.Context, mine []entry, last chat.Position) (l
 	}
 }
 
-// lastBefore returns the last position that the log has before the window (up to
-// what was let through last when the window is empty), or the zero Position.
-func (r *room) lastBefore(ctx context.Context, mine []entry, last chat.Position) (chat.Position, error) {
+// lastBefore returns what the log has last before the window (up to what was let
+// through last when the window is empty), or the zero Publication.
+func (r *room) lastBefore(ctx context.Context, mine []entry, last chat.Position) (chat.Publication, error) {
 	begin := chat.Position{Epoch: last.Epoch, Offset: last.Offset + 1}
 	if len(mine) > 0 {
 		begin = mine[0].pos
@@ -186,59 +199,63 @@ func (r *room) lastBefore(ctx context.Context, mine []entry, last chat.Position)
 	defer cancel()
 	before, err := r.hub.broker.ReadBefore(ctx, r.id, begin, 1)
 	if err != nil || len(before) == 0 {
-		return chat.Position{}, err
+		return chat.Publication{}, err
 	}
-	return before[0].Position, nil
+	return before[0], nil
 }
 
-// A senderKey is what makes a publication the same one in another place of the
-// log.
-type senderKey struct {
+// An identity is what makes a publication the same one in another place of the
+// log. A key alone may be used again, after its window.
+type identity struct {
 	from chat.UserID
 	key  string
+	at   int64
 }
+
+func identityOf(p chat.Publication) identity { return identity{p.From, p.Key, p.At.UnixMilli()} }
 
 // compare holds a window, and what a gate holds ahead of a hole, against the
 // log that was read from the window's beginning on. It returns what the log has
-// lost, and the last position up to which window and log are the same (zero:
+// lost, and the last publication up to which window and log are the same (zero:
 // none). What the log has trimmed is not lost.
-func compare(mine []entry, held, log []chat.Publication) (lost []chat.Publication, common chat.Position, err error) {
-	there := make(map[senderKey]bool, len(log))
+func compare(mine []entry, held, log []chat.Publication) (lost []chat.Publication, common chat.Publication) {
+	there := make(map[identity]bool, len(log))
 	at := make(map[chat.Position]chat.Publication, len(log))
 	for _, p := range log {
-		there[senderKey{p.From, p.Key}] = true
+		there[identityOf(p)] = true
 		at[p.Position] = p
 	}
 	parted := false
 	for _, e := range mine {
-		if len(log) > 0 && e.pos.Epoch == log[0].Epoch && e.pos.Before(log[0].Position) {
-			continue // trimmed
+		if trimmed(e.pos, log) {
+			continue
 		}
-		if p, ok := at[e.pos]; ok && e.is(p) && !parted {
-			common = e.pos
+		if p, ok := at[e.pos]; ok && e.mark == p.Mark() && !parted {
+			common = p
 			continue
 		}
 		parted = true
 		p, err := protocol.ParseMessage(e.frame)
 		if err != nil {
-			return nil, common, fmt.Errorf("window at %s: %w", e.pos, err)
+			slog.Error("publication cannot be restored", "position", e.pos.String(), "err", err)
+			continue
 		}
-		if !there[senderKey{p.From, p.Key}] {
+		if !there[identityOf(p)] {
 			lost = append(lost, p)
 		}
 	}
 	for _, p := range held {
-		if !there[senderKey{p.From, p.Key}] {
+		if !there[identityOf(p)] {
 			lost = append(lost, p)
 		}
 	}
-	return lost, common, nil
+	return lost, common
 }
 
-// is says whether the entry is this publication, and not another one that was
-// given its position.
-func (e entry) is(p chat.Publication) bool {
-	return bytes.Equal(e.frame.JSON(), protocol.Message(p).JSON())
+// trimmed says whether a log that was read from p or earlier on has let go of
+// its beginning, with p: it begins in the middle of an epoch.
+func trimmed(p chat.Position, log []chat.Publication) bool {
+	return len(log) > 0 && p.Before(log[0].Position) && log[0].Offset > 0
 }
 
 func later(p, q chat.Position) chat.Position {

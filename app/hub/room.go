@@ -54,7 +54,7 @@ func (r *room) open() {
 	defer r.mu.Unlock()
 	r.window.whole = len(tail) == 0 || len(tail) < r.hub.opts.Window && tail[0].Offset == 0
 	for _, p := range tail {
-		r.keep(p.Position, protocol.Message(p))
+		r.keep(p, protocol.Message(p))
 	}
 	r.beginGate()
 	r.startLinger()
@@ -94,7 +94,9 @@ func (r *room) join(j Join) *Member {
 	joined := protocol.Joined{Room: r.id, Pos: r.gate.last.String()}
 	var missed []entry
 	if j.Since != nil {
-		missed, joined.Recovered = r.window.since(*j.Since, r.gate.last)
+		if !r.gate.void.has(*j.Since) {
+			missed, joined.Recovered = r.window.since(*j.Since, r.gate.last)
+		}
 		joined.Missed = len(missed)
 		r.hub.count.Recovered.WithLabelValues(yesNo(joined.Recovered)).Inc()
 	}
@@ -165,9 +167,10 @@ func (r *room) retire() {
 }
 
 // keep puts a frame into the window. The lock is held.
-func (r *room) keep(pos chat.Position, f protocol.Frame) {
-	r.gate.pass(pos)
-	bytes := r.hub.windowBytes.Add(r.window.push(entry{pos, f}, r.hub.opts.Window))
+func (r *room) keep(p chat.Publication, f protocol.Frame) {
+	mark := p.Mark()
+	r.gate.pass(p.Position, mark)
+	bytes := r.hub.windowBytes.Add(r.window.push(entry{p.Position, mark, f}, r.hub.opts.Window))
 	r.hub.count.WindowBytes.Set(float64(bytes))
 	if bytes > r.hub.opts.WindowBudget {
 		notify(r.hub.tight)
@@ -177,7 +180,7 @@ func (r *room) keep(pos chat.Position, f protocol.Frame) {
 // deliver passes a publication on to every member. The lock is held.
 func (r *room) deliver(p chat.Publication) {
 	f := protocol.Message(p)
-	r.keep(p.Position, f)
+	r.keep(p, f)
 	r.used = time.Now()
 	sent := 0
 	for _, m := range r.members {

@@ -94,7 +94,7 @@ func (r *room) hearTail(seen chat.Position, tail chat.Publication) {
 	case r.gone:
 	case !g.open: // what it is opened with may have been read before that
 		g.recheck = true
-	case tail.Position.Before(seen), tail.Position == seen && ok && !mine.is(tail):
+	case tail.Position.Before(seen), tail.Position == seen && ok && mine.mark != tail.Mark():
 		r.rewound()
 	case g.last.Before(g.heard):
 		r.fillAfter(0)

@@ -10,11 +10,12 @@ import (
 // An entry is a publication as every member receives it.
 type entry struct {
 	pos   chat.Position
+	mark  chat.Mark
 	frame protocol.Frame
 }
 
 // entryOverhead is what an entry takes beside its frame's bytes.
-const entryOverhead = 64
+const entryOverhead = 72
 
 func (e entry) cost() int64 { return int64(e.frame.Size() + entryOverhead) }
 
@@ -86,7 +87,7 @@ func (w *window) denies(p chat.Publication) bool {
 		return false // nobody knows
 	}
 	e, ok := w.at(p.Position)
-	return !ok || !e.is(p)
+	return !ok || e.mark != p.Mark()
 }
 
 // clear empties the window and returns how many bytes it took.

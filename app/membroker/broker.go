@@ -55,13 +55,11 @@ func (b *Broker) append(ctx context.Context, d chat.Publication, seen chat.Posit
 	if err := c.reach(ctx); err != nil {
 		return chat.Publication{}, fmt.Errorf("append to %s: %w", d.Room, err)
 	}
-	p, known, err := c.append(c.log(d.Room), d, seen, restoring)
+	p, err := c.append(c.log(d.Room), d, seen, restoring)
 	if err != nil {
 		return chat.Publication{}, fmt.Errorf("append to %s: %w", d.Room, err)
 	}
-	if !known {
-		b.publish(p)
-	}
+	b.publish(p) // again, if it is known: its first telling may have been lost
 	return p, nil
 }
 

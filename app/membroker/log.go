@@ -32,10 +32,9 @@ type kept struct {
 	body     [sha256.Size]byte
 }
 
-// append gives a draft its position; known says that it had one already.
-// Restoring begins an epoch where the log ends before seen. Errors are
+// append gives a draft its position, unless it has one already. Restoring begins an epoch where the log ends before seen. Errors are
 // chat.ErrConflict and, unless restoring, chat.ErrRewound.
-func (c *Cluster) append(l *roomLog, d chat.Publication, seen chat.Position, restoring bool) (p chat.Publication, known bool, err error) {
+func (c *Cluster) append(l *roomLog, d chat.Publication, seen chat.Position, restoring bool) (p chat.Publication, err error) {
 	now := time.Now()
 	l.touched = now
 	l.expireKeys(now.Add(-c.keyWindow))
@@ -43,26 +42,31 @@ func (c *Cluster) append(l *roomLog, d chat.Publication, seen chat.Position, res
 	body := sha256.Sum256(d.Body)
 	if k, ok := l.keys[id]; ok {
 		if k.body != body {
-			return chat.Publication{}, false, chat.ErrConflict
+			return chat.Publication{}, chat.ErrConflict
 		}
-		return chat.Publication{Draft: d.Draft, Position: k.position, At: k.at}, true, nil
+		return chat.Publication{Draft: d.Draft, Position: k.position, At: k.at}, nil
 	}
 	if l.tail.Before(seen) && !restoring {
-		return chat.Publication{}, false, chat.ErrRewound
+		return chat.Publication{}, chat.ErrRewound
 	}
 	d.Body = slices.Clone(d.Body)
+	var prev chat.Mark
+	if len(l.entries) > 0 {
+		prev = l.entries[len(l.entries)-1].Mark()
+	}
 	p = chat.Publication{Draft: d.Draft, Position: l.next(seen, now), At: d.At}
 	if p.At.IsZero() {
 		p.At = time.UnixMilli(now.UnixMilli())
 	}
 	l.entries = append(l.entries, p)
+	p.Prev, p.Linked = prev, true
 	l.tail = p.Position
 	l.keys[id] = kept{p.Position, p.At, now, body}
 	l.expires = append(l.expires, id)
 	if len(l.entries) > c.retention+c.retention/4 {
 		l.entries = slices.Clone(l.entries[len(l.entries)-c.retention:])
 	}
-	return p, false, nil
+	return p, nil
 }
 
 // next is the position after the tail, or the first of a new epoch when there

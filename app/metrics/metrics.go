@@ -79,7 +79,7 @@ func New(appid, version string) *Set {
 			Fills:        m.counter("fills_total", "Reads of the log to fill a hole."),
 			Gaps:         m.counter("gaps_total", "Holes that could not be filled, and were declared."),
 			Resets:       m.counter("resets_total", "New epochs that members were told of."),
-			Restored:     m.counter("restored_total", "Publications that a log had lost and that were appended again."),
+			Restored:     m.counter("restored_total", "Publications that a log had lost and this node saw to."),
 			Recovered:    m.counters("recover_total", "Joins with a position, by whether nothing was missing.", "recovered"),
 			Append: m.histogram("append_duration_seconds", "From a publish command to its position.",
 				prometheus.ExponentialBuckets(0.0001, 2, 16)),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chatring/chatring/app/chat"
@@ -76,7 +77,7 @@ func digest(body []byte) string {
 // parseAppended reads what append.lua answers.
 func parseAppended(reply any) (p chat.Publication, known bool, others int64, err error) {
 	fields, ok := reply.([]any)
-	if !ok || len(fields) != 4 {
+	if !ok || len(fields) != 5 {
 		return p, false, 0, fmt.Errorf("%w: append.lua answered %v", chat.ErrUnavailable, reply)
 	}
 	position, _ := fields[0].(string)
@@ -89,7 +90,25 @@ func parseAppended(reply any) (p chat.Publication, known bool, others int64, err
 	if p.At, err = parseTime(at); err != nil {
 		return p, false, 0, fmt.Errorf("%w: append.lua answered %v", chat.ErrUnavailable, reply)
 	}
+	prev, _ := fields[4].(string)
+	prevAt, prevKey, _ := strings.Cut(prev, " ")
+	if p.Prev, p.Linked, err = parsePrev(prevAt, prevKey); err != nil {
+		return p, false, 0, fmt.Errorf("%w: append.lua answered %v", chat.ErrUnavailable, reply)
+	}
 	return p, before == 1, others, nil
+}
+
+// parsePrev reads what append.lua says of the publication before; linked is
+// false when it says that it does not know.
+func parsePrev(at, key string) (mark chat.Mark, linked bool, err error) {
+	switch at {
+	case "?":
+		return 0, false, nil
+	case "0":
+		return 0, true, nil
+	}
+	t, err := parseTime(at)
+	return chat.MarkOf(t, key), true, err
 }
 
 // parseTime reads milliseconds since 1970.

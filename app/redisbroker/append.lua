@@ -18,7 +18,8 @@
 --      13 at          the time of a publication that is restored, in ms; ""
 --      14 when the appender gives the draft up, in milliseconds of Redis' clock;
 --         0 for never
--- Answers { position, time in ms, 1 if it was here before, listening others };
+-- Answers { position, time in ms, 1 if it was here before, listening others,
+-- time and key of the one before it: "0 -" if there was none, "? -" if unknown };
 -- the errors CONFLICT if the key was used for another body, EXPIRED if the draft
 -- has been given up, REWOUND if the log ends before what was seen. An error has
 -- changed nothing.
@@ -41,14 +42,14 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- The others who listen are the room's subscribers without the appender
 -- itself, if the connection that it names is among the living.
-local function answer(position, at, before)
+local function answer(position, at, before, prev)
   local n = redis.call('PUBSUB', 'NUMSUB', channel, own)
   local listening = n[2] - (n[4] > 0 and 1 or 0)
   if listening > 0 then
     redis.call('PUBLISH', channel,
-      table.concat({ 'p', position, at, from, key, body }, ' '))
+      table.concat({ 'p', position, at, prev, from, key, body }, ' '))
   end
-  return { position, at, before, listening }
+  return { position, at, before, listening, prev }
 end
 
 local tail = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
@@ -69,7 +70,7 @@ if tail then
     if of ~= digest then
       return redis.error_reply('CONFLICT the key was used for another body')
     end
-    return answer(position, at, 1)
+    return answer(position, at, 1, '? -')
   end
 end
 
@@ -100,6 +101,14 @@ if not tail or behind then
   epoch = math.max(now, epoch + 1, seen_epoch + 1)
 end
 
+-- What this one follows, so that whoever hears it can tell whether that is what
+-- they have heard. Entries written by hand may have other fields.
+local prev = '0 -'
+if tail then
+  local f = tail[2]
+  prev = f[1] == 'at' and f[5] == 'key' and f[2] .. ' ' .. f[6] or '? -'
+end
+
 -- 3. The log. Redis counts the offsets of an epoch by itself.
 if at == '' then
   at = string.format('%.0f', now)
@@ -124,4 +133,4 @@ if not born then
   redis.call('PEXPIRE', keys, string.format('%.0f', 2 * window))
 end
 
-return answer(position, at, 0)
+return answer(position, at, 0, prev)

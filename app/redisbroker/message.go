@@ -11,11 +11,12 @@ import (
 // What goes over the bridge is a kind and its fields, with single spaces
 // between; only the last field may have spaces of its own.
 //
-//	p <position> <time in ms> <from> <key> <body>   a publication, by append.lua
-//	s <node> <body>                                 a signal
-//	q <node> <channel> <id> <body>                  a question
-//	a <id> <node> <body>                            an answer, on the asker's channel
-//	e <n>                                           a probe, on one's own channel
+//	p <position> <time in ms> <time and key of the one before> <from> <key> <body>
+//	                                  a publication, by append.lua
+//	s <node> <body>                   a signal
+//	q <node> <channel> <id> <body>    a question
+//	a <id> <node> <body>              an answer, on the asker's channel
+//	e <n>                             a probe, on one's own channel
 const (
 	kindPublication = "p"
 	kindSignal      = "s"
@@ -92,7 +93,7 @@ func (b *Broker) hearRoom(ctx context.Context, room chat.RoomID, message string,
 }
 
 func parsePublication(room chat.RoomID, fields string) (p chat.Publication, err error) {
-	f, err := split(fields, 5)
+	f, err := split(fields, 7)
 	if err != nil {
 		return p, err
 	}
@@ -102,6 +103,9 @@ func parsePublication(room chat.RoomID, fields string) (p chat.Publication, err 
 	if p.At, err = parseTime(f[1]); err != nil {
 		return p, err
 	}
-	p.Draft = chat.Draft{Room: room, From: chat.UserID(f[2]), Key: f[3], Body: []byte(f[4])}
+	if p.Prev, p.Linked, err = parsePrev(f[2], f[3]); err != nil {
+		return p, err
+	}
+	p.Draft = chat.Draft{Room: room, From: chat.UserID(f[4]), Key: f[5], Body: []byte(f[6])}
 	return p, nil
 }

@@ -25,7 +25,7 @@ type outbox struct {
 // longer one is given back.
 const keepFrames = 64
 
-// await returns when at most half of the outbox is taken, so that what a client
+// await returns when at most half of the outbox is taken, recoveries aside, so that what a client
 // asks for slows down that client and does not end it. When ctx ends first, the
 // session is closed as a slow consumer: nothing is read from its client
 // meanwhile, so a longer wait would look like silence. It says whether the
@@ -34,7 +34,7 @@ func (s *Session) await(ctx context.Context) (open bool) {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.bytes > s.limits.Outbox/2 && !o.closing {
+	for o.bytes > s.limits.Outbox/2+o.extra && !o.closing {
 		if ctx.Err() != nil {
 			s.closeSlowLocked()
 			return false
