@@ -11,9 +11,10 @@ import (
 // A Position is a publication's place in its room's log. It prints as
 // "<epoch>-<offset>", which is the Redis Stream ID of the entry.
 //
-// Offsets count from 0 within an epoch, without holes. A new epoch begins when
-// the log has lost its tail, so that a position is never given twice; epochs
-// grow, so that positions of one room are ordered by (Epoch, Offset).
+// Offsets count from 0 within an epoch, without holes. A new epoch begins when a
+// node notices that the log has lost its tail, so that no position is given
+// twice from then on; epochs grow, so that positions of one room are ordered by
+// (Epoch, Offset).
 //
 // The zero Position stands before everything that a room ever said.
 type Position struct {

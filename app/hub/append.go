@@ -15,7 +15,7 @@ import (
 func (r *room) append(ctx context.Context, d chat.Draft) (chat.Publication, error) {
 	begin := false
 	for {
-		seen, heals, err := r.whole(ctx)
+		seen, heals, err := r.awaitHeal(ctx)
 		if err != nil {
 			return chat.Publication{}, err
 		}
@@ -25,16 +25,16 @@ func (r *room) append(ctx context.Context, d chat.Draft) (chat.Publication, erro
 		} else {
 			p, err = r.hub.broker.Append(ctx, d, seen)
 		}
-		if done, err := r.appended(p, heals, err); done { //nolint:contextcheck // what it starts outlives the command
+		if !r.appended(p, heals, err) { //nolint:contextcheck // what it starts outlives the command
 			return p, err
 		}
 		begin = true
 	}
 }
 
-// whole waits while the log is being healed. It returns the room's witness and
+// awaitHeal waits while the log is being healed. It returns the room's witness and
 // how often the log has been healed.
-func (r *room) whole(ctx context.Context) (witness chat.Position, heals int, err error) {
+func (r *room) awaitHeal(ctx context.Context) (witness chat.Position, heals int, err error) {
 	for {
 		r.mu.Lock()
 		witness, heals = r.gate.witness, r.heals
@@ -54,22 +54,21 @@ func (r *room) whole(ctx context.Context) (witness chat.Position, heals int, err
 }
 
 // appended takes the broker's answer to an append that began when the log had
-// been healed heals times; done is false when it has to be done again.
-func (r *room) appended(p chat.Publication, heals int, err error) (done bool, _ error) {
+// been healed heals times, and says whether it has to be done again.
+func (r *room) appended(p chat.Publication, heals int, err error) (again bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case errors.Is(err, chat.ErrRewound):
-		r.rewound()
-		return false, nil
+		r.beginHeal()
+		return true
 	case errors.Is(err, chat.ErrConflict):
-		return true, err
 	case err != nil:
 		r.watchTail()
-		return true, err
 	case r.heals != heals || r.healed != nil:
-		return false, nil
+		return true
+	default:
+		r.hear(p)
 	}
-	r.hear(p)
-	return true, nil
+	return false
 }

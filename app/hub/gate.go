@@ -80,14 +80,14 @@ func (r *room) hear(p chat.Publication) {
 	case !g.last.Before(p.Position):
 		r.hub.count.Dropped.Inc()
 		if r.window.denies(p) {
-			r.rewound()
+			r.beginHeal()
 			g.hold(p)
 		}
 	case next:
 		r.accept(p)
 		r.release()
 	case broken:
-		r.rewound()
+		r.beginHeal()
 		g.hold(p)
 	default:
 		g.hold(p)
@@ -126,7 +126,7 @@ func (r *room) release() {
 		case next:
 			r.accept(p)
 		case broken || !g.last.Before(p.Position) && r.window.denies(p):
-			r.rewound()
+			r.beginHeal()
 			return
 		case g.last.Before(p.Position):
 			return
@@ -200,7 +200,7 @@ func (r *room) readOn(ctx context.Context, after, heard chat.Position) (more boo
 		return false, nil
 	}
 	if !r.goesOn(after, batch) {
-		r.rewound()
+		r.beginHeal()
 		return false, nil
 	}
 	for _, p := range batch {
@@ -209,7 +209,7 @@ func (r *room) readOn(ctx context.Context, after, heard chat.Position) (more boo
 	if more = len(batch) == fillBatch; !more {
 		lost := func(p chat.Publication) bool { return g.last.Before(p.Position) && !heard.Before(p.Position) }
 		if slices.ContainsFunc(g.held, lost) {
-			r.rewound()
+			r.beginHeal()
 			return false, nil
 		}
 		if g.heard == heard {

@@ -25,9 +25,9 @@ func spoiled(epoch uint64) chat.Position {
 	return chat.Position{Epoch: epoch, Offset: 1<<53 - 1}
 }
 
-// rewound closes the gate and heals the log, unless that is under way. The
+// beginHeal closes the gate and heals the log, unless that is under way. The
 // lock is held.
-func (r *room) rewound() {
+func (r *room) beginHeal() {
 	g := &r.gate
 	if r.gone || r.healed != nil {
 		return

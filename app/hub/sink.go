@@ -95,7 +95,7 @@ func (r *room) hearTail(seen chat.Position, tail chat.Publication) {
 	case !g.open: // what it is opened with may have been read before that
 		g.recheck = true
 	case tail.Position.Before(seen), tail.Position == seen && ok && mine.mark != tail.Mark():
-		r.rewound()
+		r.beginHeal()
 	case g.last.Before(g.heard):
 		r.fillAfter(0)
 	}

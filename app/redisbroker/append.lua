@@ -79,9 +79,9 @@ if latest ~= 0 and now >= latest then
 end
 
 -- 2. The witness. A node that has seen more than the log holds proves that the
--- log has lost its tail. The node gets to know it and begins a new epoch, so
--- that no position is given twice. An epoch beyond 2^53 proves nothing: no log
--- has it, somebody made it up.
+-- log has lost its tail. The node gets to know it and heals the log first, in a
+-- new epoch, so that no position is given twice. An epoch beyond 2^53 proves
+-- nothing: no log has it, somebody made it up.
 local epoch, offset = 0, 0
 if tail then
   epoch, offset = string.match(tail[1], '^(%d+)-(%d+)$')
