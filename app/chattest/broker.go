@@ -35,6 +35,7 @@ func TestBroker(t *testing.T, newCluster func(t *testing.T) Cluster) {
 var BrokerStories = []BrokerStory{
 	{"positions count without holes", positionsCount},
 	{"a key is one publication", keyIsOnePublication},
+	{"a known key is told again", knownKeyIsToldAgain},
 	{"a key with another body conflicts", keyConflicts},
 	{"a key belongs to its sender", keyBelongsToSender},
 	{"names and bodies survive", namesAndBodiesSurvive},
@@ -182,6 +183,25 @@ func keyIsOnePublication(t *testing.T, c Cluster) {
 	samePublications(t, []chat.Publication{again}, []chat.Publication{first})
 	if got := len(readAll(t, two, "lobby")); got != 2 {
 		t.Errorf("the log has %d entries, want 2", got)
+	}
+}
+
+// A retry is told to the other nodes again, since its first telling may have
+// been lost with the answer. It does not say what it follows.
+func knownKeyIsToldAgain(t *testing.T, c Cluster) {
+	one, two := c.start(t, "1111"), c.start(t, "2222")
+	open(t, "lobby", two)
+	d := draft("lobby", "alice", "k", `"hi"`)
+	first := say(t, one, d, chat.Position{})
+	say(t, one, d, first.Position)
+	restore(t, one, d, first.Position)
+	two.heard.Wait(t, "three tellings", func() bool { return len(two.heard.Publications("lobby")) == 3 })
+	told := two.heard.Publications("lobby")
+	samePublications(t, told, []chat.Publication{first, first, first})
+	for i, p := range told {
+		if got, want := p.Linked, i == 0; got != want {
+			t.Errorf("telling %d says what it follows: %v, want %v", i, got, want)
+		}
 	}
 }
 
