@@ -274,3 +274,31 @@ func TestOwnRepliesSlowDownTheirClient(t *testing.T) {
 		}
 	})
 }
+
+// Who is being written a long backlog may say something meanwhile: its reply
+// waits for the backlog, and nobody is closed for that.
+func TestCommandBehindABacklogIsAnswered(t *testing.T) {
+	inBubble(t, 1000, func(t *testing.T, s *session.Session, c *conn) {
+		for range 2 {
+			c.let <- struct{}{} // hello, joined
+		}
+		synctest.Wait()
+		var backlog []protocol.Frame
+		for n := range 100 { // twice the outbox
+			backlog = append(backlog, frame(n+1000))
+		}
+		s.Recover(backlog)
+		go func() {
+			time.Sleep(2 * time.Second) // longer than a command may take
+			c.let <- struct{}{}
+			c.let <- struct{}{}
+		}()
+		s.Handle([]byte(`{"id":7,"cmd":"publish","room":"lobby","key":"k","data":1}`))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		frames, _ := c.written()
+		if got := strings.Join(frames, ""); c.code != 0 || !strings.Contains(got, `"id":7`) {
+			t.Errorf("closed with %d, wrote %s", c.code, got)
+		}
+	})
+}
