@@ -33,7 +33,8 @@ func playRewinds(t *testing.T, random *rand.Rand) {
 	o.Window = 256 // all that is said
 	var listeners []*listener
 	var members []*hub.Member
-	for _, appid := range []string{"1111", "2222", "3333"} {
+	appids := []string{"1111", "2222", "3333"}
+	for _, appid := range appids {
 		h, _ := start(t, cluster, appid, o)
 		for range 2 {
 			l := &listener{}
@@ -64,7 +65,7 @@ func playRewinds(t *testing.T, random *rand.Rand) {
 			})
 		}
 		time.Sleep(time.Millisecond) // an epoch is as old as that when it is lost
-		switch random.IntN(5) {
+		switch random.IntN(8) {
 		case 0: // FLUSHALL, or a rewind that no bridge notices
 			cluster.Rewind("lobby", 1+random.IntN(8))
 		case 1: // Redis restarts on an older snapshot
@@ -72,18 +73,25 @@ func playRewinds(t *testing.T, random *rand.Rand) {
 			cluster.Rewind("lobby", 1+random.IntN(8))
 			cluster.SetDown(false)
 		case 2:
-			cluster.Drop([]string{"1111", "2222", "3333"}[random.IntN(3)], 1+random.IntN(3))
+			cluster.Drop(appids[random.IntN(3)], 1+random.IntN(3))
+		case 3: // the same restart, and one bridge comes back later than the others
+			cluster.SetDown(true)
+			cluster.Rewind("lobby", 1+random.IntN(3))
+			cluster.Interrupt(appids[random.IntN(3)])
+			cluster.SetDown(false)
+		case 4:
+			cluster.Interrupt(appids[random.IntN(3)])
+		case 5:
+			cluster.Restore(appids[random.IntN(3)])
 		}
 		talk.Wait()
 		if random.IntN(4) == 0 {
 			time.Sleep(time.Duration(random.IntN(30)) * time.Millisecond) // the bubble's clock
 		}
 	}
-	for _, appid := range []string{"1111", "2222", "3333"} {
-		cluster.Drop(appid, 0)
+	for _, appid := range appids {
+		cluster.Restore(appid)
 	}
-	cluster.SetDown(true)
-	cluster.SetDown(false)
 	time.Sleep(30 * time.Second)
 	synctest.Wait()
 
@@ -273,5 +281,147 @@ func TestOwnMessagesStayBackBehindAHole(t *testing.T) {
 		alice.Leave()
 		bob.Leave()
 		time.Sleep(time.Minute)
+	})
+}
+
+// has says whether the listener has heard a message under this key.
+func (l *listener) has(key string) bool { return slices.Contains(l.pushes(0), "message "+key) }
+
+// Redis ends before it has told node 2222 of alice's second message, and comes
+// back without it. Bob, who has not seen it, is given its position; alice's
+// node, whose bridge needs a moment longer, has seen that position before.
+func positionGivenTwice(t *testing.T, story func(t *testing.T, cluster *membroker.Cluster, alice, bob *hub.Member)) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := membroker.New()
+		one, _ := start(t, cluster, "1111", options)
+		two, _ := start(t, cluster, "2222", options)
+		la, lb := &listener{}, &listener{}
+		alice, bob := join(t, one, "lobby", "alice", la, nil), join(t, two, "lobby", "bob", lb, nil)
+		say(t, alice, "k0")
+		synctest.Wait()
+		cluster.Drop("2222", 1)
+		say(t, alice, "lost")
+		cluster.SetDown(true)
+		cluster.Rewind("lobby", 1)
+		cluster.Interrupt("1111")
+		cluster.SetDown(false)
+		synctest.Wait()
+		say(t, bob, "b")
+		story(t, cluster, alice, bob)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := logKeys(t, cluster); !slices.Contains(got, "lost") {
+			t.Errorf("the log has %q, and not what was acknowledged", got)
+		}
+		if !la.has("b") || !lb.has("lost") {
+			t.Errorf("alice heard %q, bob %q", la.pushes(0), lb.pushes(0))
+		}
+		alice.Leave()
+		bob.Leave()
+		time.Sleep(time.Minute)
+	})
+}
+
+// A node's own append follows what another one has put into the place of what
+// was lost: it does not hide the loss.
+func TestOwnAppendDoesNotHideALoss(t *testing.T) {
+	positionGivenTwice(t, func(t *testing.T, cluster *membroker.Cluster, alice, _ *hub.Member) {
+		say(t, alice, "a")
+		cluster.Restore("1111")
+	})
+}
+
+// Neither does what the bridge brings before the tails have been asked for.
+func TestBridgeDoesNotHideALoss(t *testing.T) {
+	positionGivenTwice(t, func(t *testing.T, cluster *membroker.Cluster, _, bob *hub.Member) {
+		cluster.Restore("1111")
+		say(t, bob, "b2")
+	})
+}
+
+// A room in which somebody speaks now and then keeps its old messages too: each
+// message renews the life of the whole log.
+func TestOldMessagesOfALivingRoomAreRestored(t *testing.T) {
+	inLobby(t, options, func(s *scene) {
+		for k := range 5 {
+			s.say(fmt.Sprint("k", k))
+			time.Sleep(options.RetentionAge / 2)
+		}
+		s.rewind(5)
+		s.say("new")
+		s.wantLog("k0", "k1", "k2", "k3", "k4", "new")
+	})
+}
+
+// A log that was trimmed of a whole epoch while a node was deaf has lost
+// nothing, whether or not it still knows the keys.
+func TestTrimmedEpochIsNoLoss(t *testing.T) {
+	for name, later := range map[string]time.Duration{"keys known": 0, "keys forgotten": 10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cluster := membroker.New(membroker.Retention(40))
+				one, count := start(t, cluster, "1111", options)
+				two, _ := start(t, cluster, "2222", options)
+				lb := &listener{}
+				alice, bob := join(t, one, "lobby", "alice", &listener{}, nil), join(t, two, "lobby", "bob", lb, nil)
+				say(t, alice, "a0")
+				say(t, alice, "a1")
+				synctest.Wait()
+				cluster.Interrupt("1111")
+				cluster.Rewind("lobby", 1) // 2222 heals: a new epoch
+				for k := range 80 {
+					say(t, bob, fmt.Sprint("b", k))
+					synctest.Wait()
+				}
+				time.Sleep(later)
+				n := lb.len()
+				cluster.Restore("1111")
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if got := value(t, count.Restored); got != 0 {
+					t.Errorf("%v publications restored to a log that had only been trimmed", got)
+				}
+				if got := lb.pushes(n); len(got) > 0 {
+					t.Errorf("bob hears again, without a reset: %q", got)
+				}
+				alice.Leave()
+				bob.Leave()
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// A key may be used again after its window: a log that has its first use has
+// lost the second.
+func TestKeyUsedAgainLaterIsRestored(t *testing.T) {
+	inLobby(t, options, func(s *scene) {
+		s.say("k0", "again")
+		time.Sleep(time.Hour)
+		s.say("again")
+		s.rewind(1)
+		s.say("new")
+		s.wantLog("k0", "again", "again", "new")
+	})
+}
+
+// A position of a lost tail recovers nobody, though the log has gone on beyond
+// it and members have been told.
+func TestLostPositionDoesNotRecover(t *testing.T) {
+	inLobby(t, options, func(s *scene) {
+		since := s.say("k0", "k1", "k2", "k3", "k4")
+		time.Sleep(options.RetentionAge + time.Second) // too old to be restored
+		s.rewind(2)
+		s.look()
+		time.Sleep(time.Second)
+		s.elsewhere("b0", "b1", "b2")
+		s.settle()
+		s.wantLog("k0", "k1", "k2", "b0", "b1", "b2")
+		l := &listener{}
+		carol := join(s.T, s.hub, "lobby", "carol", l, &since)
+		if l.heard[0].Recovered {
+			s.Errorf("recovered from %s, and heard %q", since, l.pushes(1))
+		}
+		carol.Leave()
 	})
 }

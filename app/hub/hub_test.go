@@ -30,8 +30,14 @@ var options = hub.Options{
 // start runs a hub on a node of the cluster until the test ends.
 func start(t *testing.T, cluster *membroker.Cluster, appid string, o hub.Options) (*hub.Hub, *metrics.Hub) {
 	t.Helper()
-	count := &metrics.New(appid, "test").Hub
-	h := hub.New(cluster.Node(appid), o, count)
+	return startOn(t, cluster.Node(appid), o)
+}
+
+// startOn runs a hub on a broker until the test ends.
+func startOn(t *testing.T, b chat.Broker, o hub.Options) (*hub.Hub, *metrics.Hub) {
+	t.Helper()
+	count := &metrics.New("1111", "test").Hub
+	h := hub.New(b, o, count)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- h.Run(ctx) }()
@@ -53,6 +59,7 @@ type listener struct {
 
 type heard struct {
 	Push, Pos, Key string
+	Lost           string
 	Missed         int
 	Recovered      bool
 }
