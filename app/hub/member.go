@@ -75,10 +75,10 @@ func (m *Member) mind(key string) {
 	m.own = append(m.own, key)
 }
 
-// skips says whether p is what the member said itself and does not want to
-// hear, and forgets about it. The lock is held.
+// skips says whether p is what the member, who is mute, said itself, and forgets
+// about it. The lock is held.
 func (m *Member) skips(p chat.Publication) bool {
-	if !m.mute || m.user != p.From {
+	if m.user != p.From {
 		return false
 	}
 	i := slices.Index(m.own, p.Key)

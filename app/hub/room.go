@@ -184,10 +184,11 @@ func (r *room) deliver(p chat.Publication) {
 	r.used = time.Now()
 	sent := 0
 	for _, m := range r.members {
-		if !m.skips(p) {
-			m.to.Send(f)
-			sent++
+		if m.mute && m.skips(p) {
+			continue
 		}
+		m.to.Send(f)
+		sent++
 	}
 	r.hub.count.Publications.Inc()
 	r.hub.count.Deliveries.Add(float64(sent))
