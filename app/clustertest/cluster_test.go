@@ -198,7 +198,7 @@ func olderLogIsHealed(t *testing.T, c *Cluster) {
 	say(bob, 2) // at positions that alice's node has let through
 	say(alice, 1)
 
-	want := []string{"k1", "k2", "k3", "k7", "k8", "k4", "k5", "k6", "k9"}
+	want := []string{"k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9"}
 	var kept []string
 	fields := strings.Fields(c.Redis("xrange", log, "-", "+"))
 	for i, f := range fields {
@@ -206,8 +206,9 @@ func olderLogIsHealed(t *testing.T, c *Cluster) {
 			kept = append(kept, fields[i+1])
 		}
 	}
-	if !slices.Equal(kept, want) {
-		t.Errorf("the log has %v, want %v", kept, want)
+	// Bob speaks while the log is being healed: only the end is certain.
+	if !slices.Equal(slices.Sorted(slices.Values(kept)), want) || kept[len(kept)-1] != "k9" {
+		t.Errorf("the log has %v, want %v, the last one at the end", kept, want)
 	}
 	for name, cl := range map[string]*Client{"ann": ann, "ben": ben} {
 		missing := map[string]bool{}
