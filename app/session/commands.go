@@ -52,6 +52,9 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 
 func (s *Session) join(ctx context.Context, room chat.RoomID, j hub.Join) error {
 	j.User, j.Receiver = s.user, s
+	if !s.mayRecover() {
+		j.Since = nil
+	}
 	m, err := s.hub.Join(ctx, room, j)
 	if err != nil {
 		return err

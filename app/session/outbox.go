@@ -25,11 +25,11 @@ type outbox struct {
 // longer one is given back.
 const keepFrames = 64
 
-// await returns when at most half of the outbox is taken, recoveries aside, so that what a client
-// asks for slows down that client and does not end it. When ctx ends first, the
-// session is closed as a slow consumer: nothing is read from its client
-// meanwhile, so a longer wait would look like silence. It says whether the
-// outbox still takes anything in.
+// await returns when at most half of the outbox is taken, recoveries aside, so
+// that what a client asks for slows down that client and does not end it. When
+// ctx ends first, the session is closed as a slow consumer: nothing is read from
+// its client meanwhile, so a longer wait would look like silence. It says
+// whether the outbox still takes anything in.
 func (s *Session) await(ctx context.Context) (open bool) {
 	o := &s.outbox
 	o.mu.Lock()
@@ -90,8 +90,8 @@ func (s *Session) Send(f protocol.Frame) {
 }
 
 // Recover queues what the session has missed. It makes the outbox larger by
-// that much until it has been written: else a slow consumer that comes back
-// for a long backlog would be closed again for it.
+// that much until all has been written: else a slow consumer that comes back for
+// a long backlog would be closed again for it. See mayRecover for the bound.
 func (s *Session) Recover(frames []protocol.Frame) {
 	o := &s.outbox
 	o.mu.Lock()
@@ -103,6 +103,14 @@ func (s *Session) Recover(frames []protocol.Frame) {
 		o.extra += f.Size()
 		s.queueLocked(f)
 	}
+}
+
+// mayRecover says whether less than an outbox of earlier recoveries waits: they
+// are beside the limit, and must not add up without one.
+func (s *Session) mayRecover() bool {
+	s.outbox.mu.Lock()
+	defer s.outbox.mu.Unlock()
+	return s.outbox.extra < s.limits.Outbox
 }
 
 func (s *Session) queueLocked(f protocol.Frame) {

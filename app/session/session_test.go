@@ -302,3 +302,36 @@ func TestCommandBehindABacklogIsAnswered(t *testing.T) {
 		}
 	})
 }
+
+// Recoveries are beside the outbox' limit, but who does not read gets no more of
+// them than one beyond it, however often it joins.
+func TestUnreadRecoveriesDoNotAddUp(t *testing.T) {
+	inBubble(t, 2000, func(t *testing.T, s *session.Session, c *conn) {
+		for range 1 + 1 + 2*40 {
+			c.let <- struct{}{}
+		}
+		for n := range 40 {
+			s.Handle(fmt.Appendf(nil, `{"id":%d,"cmd":"publish","room":"lobby","key":"k%d","data":1}`, n+1, n))
+			synctest.Wait()
+		}
+		for len(c.let) > 0 {
+			<-c.let // and nothing is read from here on
+		}
+		for n := range 3 {
+			s.Handle(fmt.Appendf(nil, `{"id":%d,"cmd":"leave","room":"lobby"}`, 2*n+100))
+			s.Handle(fmt.Appendf(nil, `{"id":%d,"cmd":"join","room":"lobby","since":"0-0"}`, 2*n+101))
+		}
+		for range 10 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		frames, _ := c.written()
+		all := strings.Join(frames, "\n")
+		if got := strings.Count(all, `"recovered":true`); c.code != 0 || got != 1 {
+			t.Errorf("%d of 3 joins were recovered, closed with %d; want one, and 0", got, c.code)
+		}
+		if got := strings.Count(all, `"push":"message"`); got != 80 {
+			t.Errorf("%d messages were written, want 40 when they were said and 40 recovered", got)
+		}
+	})
+}
