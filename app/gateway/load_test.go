@@ -16,21 +16,14 @@ func TestGoroutines(t *testing.T) {
 	const sessions = 200
 	n := serve(t)
 	n.upgraded(t, "/ws/chat/lobby?user=first", "").hear("joined")
-	settled := func() int {
-		before := -1
-		for now := runtime.NumGoroutine(); now != before; now = runtime.NumGoroutine() {
-			before = now
-			time.Sleep(20 * time.Millisecond)
-		}
-		return before
-	}
-	before := settled()
+	before := runtime.NumGoroutine()
 	for i := range sessions {
 		n.upgraded(t, fmt.Sprintf("/ws/chat/lobby?user=u%d", i), "").hear("joined")
 	}
-	if got := settled() - before; got != sessions {
-		t.Errorf("%d sessions take %d goroutines, want one each", sessions, got)
-	}
+	// Writers end when nothing waits; a second goroutine for each would stay.
+	eventually(t, "one goroutine for each session", func() bool {
+		return runtime.NumGoroutine()-before < sessions+sessions/10
+	})
 }
 
 // A reader that stops reading in a loud room is cut off once its outbox is
@@ -40,6 +33,7 @@ func TestSlowConsumer(t *testing.T) {
 	const messages = 500
 	n := serve(t, func(s *setup) {
 		s.window, s.broker = 8, membroker.New(membroker.Retention(8)).Node("1111")
+		s.gateway.WriteTimeout = time.Hour // whoever waited for the slow one would wait in vain
 	})
 	slow := n.upgraded(t, "/ws/chat/lobby?user=slow", "")
 	_ = slow.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
@@ -48,7 +42,6 @@ func TestSlowConsumer(t *testing.T) {
 	body := strings.Repeat("x", 15<<10)
 
 	before, most := heap(), int64(0)
-	began := time.Now()
 	for i := range messages {
 		alice.send(masked(fin|text, fmt.Sprintf(`{"id":%d,"cmd":"publish","room":"lobby","data":"%d %s"}`, i+1, i, body)))
 		f := bob.hear("message")
@@ -58,9 +51,6 @@ func TestSlowConsumer(t *testing.T) {
 		if i%50 == 49 {
 			most = max(most, heap()-before)
 		}
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("bob heard it all after %v", took)
 	}
 	if most > 4<<20 {
 		t.Errorf("%d bytes more were held at times, want at most 4 MiB", most)

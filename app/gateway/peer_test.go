@@ -126,7 +126,7 @@ func (n *node) counted(t *testing.T, name, label string) float64 {
 // eventually waits for what another goroutine is about to do.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for late := time.Now().Add(5 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+	for late := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(late) {
 			t.Fatalf("waited in vain for %s", what)
 		}
@@ -249,7 +249,7 @@ func (n *node) connect(t *testing.T) *peer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute)) // what never comes ends the test
 	return &peer{Conn: c, t: t, r: bufio.NewReader(c)}
 }
 
