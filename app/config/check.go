@@ -92,9 +92,6 @@ func (c *Config) check(f *faults) {
 	if c.Gateway.MaxMessage > QueueBytes/4 {
 		f.add("gateway.max_message", "must be %d or less: four of the longest messages must fit into what may wait for Redis", QueueBytes/4)
 	}
-	if !f.in("room.linger") && c.Room.Linger <= c.Session.CommandTimeout {
-		f.add("room.linger", "must be more than session.command_timeout (%v)", c.Session.CommandTimeout)
-	}
 	if !f.in("retention.messages") && c.Retention.Messages <= int64(c.Room.Window) {
 		f.add("retention.messages", "must be more than room.window (%d)", c.Room.Window)
 	}

@@ -100,7 +100,7 @@ var Knobs = []Knob{
 	{"session.command_timeout", 4 * time.Second, time.Millisecond, "How long a command may take before it is answered with unavailable; the session's next commands wait as long. A client that leaves its answers unread for as long is closed."},
 	{"room.window", 256, 1, "Messages of each room kept in memory. Raise it when many come back after long absences."},
 	{"room.window_budget", int64(256 << 20), 1, "Bytes that all windows of the node may take together; beyond it the least used shrink."},
-	{"room.linger", 30 * time.Second, time.Millisecond, "How long an empty room stays in memory. Keep it above session.command_timeout."},
+	{"room.linger", 30 * time.Second, time.Millisecond, "How long an empty room stays in memory, for those who come back."},
 	{"room.open_timeout", 3 * time.Second, time.Millisecond, "How long opening a room, or one read of the log, may take."},
 	{"room.fill_grace", 10 * time.Millisecond, time.Duration(0), "How long a hole may wait for the message that fills it before the log is read."},
 	{"retention.messages", int64(10000), 1, "Messages that a room's log keeps, at least; the oldest go. Keep it above room.window."},

@@ -281,7 +281,7 @@ func TestAuthMode(t *testing.T) {
 func TestEveryErrorAtOnce(t *testing.T) {
 	clean(t)
 	_, err := config.Load(flags(t, "--env=x", "--broker=x", "--log-level=x", "--log-format=x", "--appid=x", "--listen=x", "--ops-listen=x",
-		"--auth-mode=x", "--gateway-ping=0s", "--gateway-pong-timeout=-1s", "--session-outbox=0", "--room-linger=1s", "--drain-spread=-1s",
+		"--auth-mode=x", "--gateway-ping=0s", "--gateway-pong-timeout=-1s", "--session-outbox=0", "--room-linger=0s", "--drain-spread=-1s",
 		"--gateway-origins=chat.example.com,https://b.example/"), "")
 	if err == nil {
 		t.Fatal("accepted")
