@@ -59,7 +59,7 @@ func (p Publication) Mark() Mark { return MarkOf(p.At, p.Key) }
 // fault of the system and means ErrUnavailable to a client.
 var (
 	// ErrUnavailable says that the log or the bridge cannot be reached for
-	// the moment: nothing was lost, try again.
+	// the moment: try again.
 	ErrUnavailable = errors.New("the log is unavailable")
 	// ErrConflict says that the sender has used this key in this room for
 	// another body.

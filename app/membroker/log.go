@@ -32,8 +32,9 @@ type kept struct {
 	body     [sha256.Size]byte
 }
 
-// append gives a draft its position, unless it has one already. Restoring begins an epoch where the log ends before seen. Errors are
-// chat.ErrConflict and, unless restoring, chat.ErrRewound.
+// append gives a draft its position, unless it has one already. Restoring begins
+// an epoch where the log ends before seen. Errors are chat.ErrConflict and,
+// unless restoring, chat.ErrRewound.
 func (c *Cluster) append(l *roomLog, d chat.Publication, seen chat.Position, restoring bool) (p chat.Publication, err error) {
 	now := time.Now()
 	l.touched = now
