@@ -22,7 +22,9 @@ type Credentials struct {
 // An Identity is who a client is, and until when that holds.
 type Identity struct {
 	User    chat.UserID
+	Issued  time.Time // zero: nobody knows
 	Expires time.Time // leeway included; zero: does not expire
+	Rights  chat.Rights
 }
 
 // ErrRefused is wrapped by every refusal; the text around it may be shown to
@@ -47,7 +49,7 @@ func (Dev) Authenticate(c Credentials) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	return Identity{User: user}, nil
+	return Identity{User: user, Rights: chat.AllRights{}}, nil
 }
 
 // minSecret is the shortest secret for HS256, in bytes (RFC 7518 §3.2: as long
@@ -104,5 +106,5 @@ func (j *JWT) Authenticate(c Credentials) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: the token's sub is no user id", ErrRefused)
 	}
-	return Identity{User: user, Expires: claims.ExpiresAt.Add(leeway)}, nil
+	return Identity{User: user, Expires: claims.ExpiresAt.Add(leeway), Rights: chat.AllRights{}}, nil
 }
