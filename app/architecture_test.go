@@ -32,11 +32,12 @@ var mayImport = map[string][]string{
 	"membroker":   {"chat"},
 	"redisbroker": {"chat"},
 	"hub":         {"chat", "protocol", "metrics"},
+	"cluster":     {"chat", "protocol", "hub"},
 	"session":     {"chat", "protocol", "hub", "metrics"},
 	"gateway":     {"chat", "protocol", "hub", "session", "auth", "metrics"},
 	"api":         {"chat", "metrics"},
 	"chattest":    {"chat", "protocol", "metrics", "membroker", "hub", "session"},
-	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "hub", "session", "gateway", "api"},
+	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "hub", "cluster", "session", "gateway", "api"},
 	"clustertest": {},
 	"loadtest":    {},
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/chatring/chatring/app/api"
 	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/cluster"
 	"github.com/chatring/chatring/app/config"
 	"github.com/chatring/chatring/app/gateway"
 	"github.com/chatring/chatring/app/hub"
@@ -36,6 +37,7 @@ type node struct {
 	gateway *gateway.Gateway
 	serving *http.Server
 	ops     *http.Server // nil: none
+	cluster *cluster.Cluster
 	hub     *hub.Hub
 }
 
@@ -76,6 +78,7 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 	life, end := context.WithCancel(context.Background())
 	defer end()
 	parts.Go(func() error { return n.hub.Run(life) })
+	parts.Go(func() error { return n.cluster.Run(life) })
 	parts.Go(func() error {
 		return unlessClosed(n.serving.Serve(&gateway.Listener{Listener: ln, Count: &n.count.Gateway}))
 	})
@@ -140,6 +143,7 @@ func build(c config.Config) (*node, error) {
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace,
 		RetentionAge: c.Retention.Age,
 	}, &count.Hub)
+	n.cluster = cluster.New(n.hub, c.APPID)
 	n.gateway = gateway.New(n.hub, authenticator, gatewayOptions(c), count)
 	serving := http.NewServeMux()
 	serving.Handle("/ws/", n.gateway.Handler())
