@@ -93,3 +93,24 @@ func TestMessageTakenOutByHandStaysOut(t *testing.T) {
 		t.Errorf("the log has %v, %v, want k0 and k2", log, err)
 	}
 }
+
+// FLUSHALL takes everything from a real Redis and breaks no connection: rooms in
+// which nobody says anything are written back as well.
+func TestEmptiedRedisIsFilledAgain(t *testing.T) {
+	r := chattest.StartRedis(t)
+	broker := redisNode(t, r, "1111")
+	h, _ := startOn(t, broker, options)
+	rooms := []chat.RoomID{"lobby", "library", "cellar"}
+	for _, room := range rooms {
+		say(t, join(t, h, room, "alice", &listener{}, nil), "kept")
+	}
+	probes := broker.Stats().Probes
+	eventually(t, "the node has seen Redis as it is", func() bool { return broker.Stats().Probes > probes+1 })
+	hand(t, r).FlushAll(t.Context())
+	for _, room := range rooms {
+		eventually(t, "what was said is in the log again", func() bool {
+			log, err := broker.ReadAfter(t.Context(), room, chat.Position{}, 100)
+			return err == nil && len(log) == 1 && log[0].Key == "kept"
+		})
+	}
+}

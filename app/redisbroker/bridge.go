@@ -32,6 +32,9 @@ type bridge struct {
 	// Owned by run.
 	connections uint64 // how many there were
 
+	// Owned by the probe of the connection.
+	pulse pulse // what the last beat found
+
 	// Guarded by mu.
 	mu        sync.Mutex
 	lines     map[chat.RoomID]*line

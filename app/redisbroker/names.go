@@ -18,6 +18,9 @@ func keysOldKey(r chat.RoomID) string { return prefix + "{" + string(r) + "}:key
 
 func roomChannel(r chat.RoomID) string { return prefix + "{" + string(r) + "}" }
 
+// beatKey is a hash that all nodes share. It is no room's: those have braces.
+const beatKey = prefix + "beat"
+
 // roomOf returns the room of a channel; ok is false for a node's channel.
 func roomOf(channel string) (r chat.RoomID, ok bool) {
 	name, ok := strings.CutPrefix(channel, prefix+"{")

@@ -11,6 +11,7 @@ import (
 var (
 	errNoEcho = errors.New("a probe was published and did not come back")
 	errDeaf   = errors.New("the connection is unknown to Redis")
+	errLoss   = errors.New("Redis holds less than it did")
 )
 
 // probe publishes to the node's own channel and expects to hear it on the
@@ -18,7 +19,14 @@ var (
 // hears nothing; an echo cannot. When Redis does not take the probe at all,
 // that says nothing about the connection, and it is left alone: it comes back
 // with Redis, or the next probe finds it out.
+//
+// With each probe goes a beat. Where it shows that data is lost, the connection
+// ends too, so that the sink hears Resumed; a loss that shows before the
+// connection has all rooms needs no more than the Resumed that follows.
 func (c *connection) probe(ctx context.Context) error {
+	if lost := c.bridge.beat(ctx); lost && c.isSettled() {
+		return fmt.Errorf("probe: %w", errLoss)
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -38,6 +46,18 @@ func (c *connection) probe(ctx context.Context) error {
 		if err := c.probeOnce(ctx, strconv.Itoa(n), o.ProbeTimeout); err != nil {
 			return fmt.Errorf("probe: %w", err)
 		}
+		if c.bridge.beat(ctx) {
+			return fmt.Errorf("probe: %w", errLoss)
+		}
+	}
+}
+
+func (c *connection) isSettled() bool {
+	select {
+	case <-c.settled:
+		return true
+	default:
+		return false
 	}
 }
 

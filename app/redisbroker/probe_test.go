@@ -23,3 +23,25 @@ func TestDeafConnection(t *testing.T) {
 		t.Errorf("probe = %v, want %v", err, errDeaf)
 	}
 }
+
+// Whatever is not the pulse before, and a beat later, shows that data may be
+// lost; only the first one cannot.
+func TestPulse(t *testing.T) {
+	before := pulse{run: "r", born: "b", count: 7}
+	for _, c := range []struct {
+		before, now pulse
+		lost        bool
+	}{
+		{pulse{}, before, false},
+		{before, pulse{"r", "b", 8}, false},
+		{before, pulse{"r", "b", 700}, false},
+		{before, pulse{"r", "b", 7}, true},
+		{before, pulse{"r", "b", 6}, true},
+		{before, pulse{"r", "another", 8}, true},
+		{before, pulse{"another", "b", 8}, true},
+	} {
+		if got := c.now.lost(c.before); got != c.lost {
+			t.Errorf("%v after %v: lost = %t, want %t", c.now, c.before, got, c.lost)
+		}
+	}
+}
