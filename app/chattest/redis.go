@@ -52,6 +52,7 @@ func (r *Redis) Start() {
 	r.cmd = exec.Command(path, append([]string{
 		"--bind", host, "--port", port, "--dir", r.dir, "--logfile", logfile, "--save", "",
 	}, r.args...)...)
+	r.cmd.SysProcAttr = dieWithTest()
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
