@@ -187,7 +187,8 @@ const maxStrikes = 3
 
 func gatewayOptions(c config.Config) gateway.Options {
 	return gateway.Options{
-		Shard: c.APPID, MaxConnections: c.Gateway.MaxConnections, MaxMessage: c.Gateway.MaxMessage,
+		Shard: c.APPID, MaxConnections: c.Gateway.MaxConnections, SocketsPerUser: c.Gateway.SocketsPerUser,
+		MaxMessage: c.Gateway.MaxMessage,
 		ReadBuffer: c.Gateway.ReadBuffer, Ping: c.Gateway.Ping, PongTimeout: c.Gateway.PongTimeout,
 		WriteTimeout: c.Gateway.WriteTimeout, Origins: c.Gateway.Origins,
 		Session: session.Limits{

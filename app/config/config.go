@@ -37,6 +37,7 @@ type Config struct {
 	} `mapstructure:"log"`
 	Gateway struct {
 		MaxConnections int64         `mapstructure:"max_connections"`
+		SocketsPerUser int           `mapstructure:"sockets_per_user"`
 		MaxMessage     int           `mapstructure:"max_message"`
 		ReadBuffer     int           `mapstructure:"read_buffer"`
 		Ping           time.Duration `mapstructure:"ping"`
@@ -89,6 +90,7 @@ var Knobs = []Knob{
 	{"log.level", "info", nil, "debug, info, warn or error."},
 	{"log.format", "json", nil, "json or text."},
 	{"gateway.max_connections", int64(15000), 1, "Sockets of this node; more are refused with 503. Each takes a file descriptor: keep it below ulimit -n."},
+	{"gateway.sockets_per_user", 50, 0, "Sockets that one user may have on this node; more are refused with 429. Each node counts for itself. 0: no limit."},
 	{"gateway.max_message", 16384, 1, "Longest message of a client, in bytes. A socket may make the node hold this much."},
 	{"gateway.read_buffer", 1024, 1, "Read buffer of each socket, in bytes. Raise it when clients send much."},
 	{"gateway.ping", 25 * time.Second, time.Second, "How often each socket is pinged. Keep it well below HAProxy's timeout tunnel."},

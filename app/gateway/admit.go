@@ -74,6 +74,9 @@ func (g *Gateway) admit(r *http.Request) (admission, *refusal) {
 		}
 		return a, &refusal{401, "unauthorized", message, [2]string{"WWW-Authenticate", "Bearer"}}
 	}
+	if a.user = g.enter(a.identity.User); a.user == nil {
+		return a, &refusal{429, "too_many_sockets", "close another connection of this user first", [2]string{"Retry-After", "10"}}
+	}
 	return a, checkHandshake(r)
 }
 

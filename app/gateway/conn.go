@@ -27,9 +27,9 @@ type conn struct {
 	gateway *Gateway
 	raw     net.Conn
 	opened  time.Time
+	user    *user
 	session *session.Session
 	socket  *gws.Conn
-	expires time.Time
 
 	// Owned by the reading goroutine.
 	reading wire
@@ -47,6 +47,8 @@ type conn struct {
 	mu       sync.Mutex
 	beat     *time.Timer
 	nextPing time.Time
+	issued   time.Time // when the token was; zero: nobody knows
+	expires  time.Time // zero: never
 	readDone bool
 	finished bool
 }
@@ -72,7 +74,8 @@ func (c *conn) wire() *wire { return &c.reading }
 // request took is given back.
 func (c *conn) begin(a admission, socket *gws.Conn) {
 	g := c.gateway
-	c.socket, c.expires = socket, a.identity.Expires
+	c.socket, c.user = socket, a.user
+	c.issued, c.expires = a.identity.Issued, a.identity.Expires
 	c.session = session.New(g.hub, a.identity.User, c, &g.opts.Session, &g.count.Sessions)
 	c.reading.upgraded = true
 	c.session.Greet(protocol.Hello{Shard: g.opts.Shard, PingS: int(g.opts.Ping / time.Second)})
@@ -137,6 +140,14 @@ func (c *conn) end() {
 	if !closing {
 		c.countClose(protocol.CloseGone)
 	}
+}
+
+// issuedBefore says whether the token that the socket lives by was issued before
+// a moment, or nobody knows when.
+func (c *conn) issuedBefore(t time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.issued.Before(t)
 }
 
 // Write implements session.Conn.

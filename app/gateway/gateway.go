@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type Options struct {
 	// MaxConnections is how many sockets the node accepts; each takes a file
 	// descriptor.
 	MaxConnections int64
+	// SocketsPerUser is how many of them one user may have; 0: no limit.
+	SocketsPerUser int
 	// MaxMessage is how many bytes one message of a client may have.
 	MaxMessage int
 	// ReadBuffer is the size of each socket's read buffer, in bytes.
@@ -63,11 +66,12 @@ type Gateway struct {
 	draining bool
 	places   int64 // sockets, and requests that may become one
 	conns    map[*conn]struct{}
+	users    map[chat.UserID]*user
 }
 
 // New builds a gateway. Its Handler serves sockets; nothing runs until then.
 func New(h *hub.Hub, a auth.Authenticator, opts Options, count *metrics.Set) *Gateway {
-	g := &Gateway{opts: opts, hub: h, auth: a, count: count, conns: make(map[*conn]struct{})}
+	g := &Gateway{opts: opts, hub: h, auth: a, count: count, conns: make(map[*conn]struct{}), users: make(map[chat.UserID]*user)}
 	g.upgrader = gws.NewUpgrader(events{}, gwsOptions(opts, []string{protocol.Subprotocol}))
 	g.plain = gws.NewUpgrader(events{}, gwsOptions(opts, nil))
 	return g
@@ -109,14 +113,14 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
 	}
 	a, refusal := g.admit(r)
 	if refusal != nil {
-		g.release()
+		g.release(a.user)
 		g.refuse(w, refusal)
 		return
 	}
 	a.join.Watch = watch
 	c, socket, err := g.upgrade(w, r, a.subprotocol)
 	if err != nil {
-		g.release()
+		g.release(a.user)
 		slog.Debug("socket not opened", "err", err)
 		return
 	}
@@ -175,10 +179,13 @@ func (g *Gateway) reserve() bool {
 	return true
 }
 
-// release gives a place back.
-func (g *Gateway) release() {
+// release gives a place back, and the user's; nil: there is no user yet.
+func (g *Gateway) release(u *user) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if u != nil {
+		g.leaveLocked(u)
+	}
 	g.places--
 	g.serving.Done()
 }
@@ -191,17 +198,19 @@ func (g *Gateway) add(c *conn) bool {
 		return false
 	}
 	g.conns[c] = struct{}{}
+	c.user.conns = append(c.user.conns, c)
 	g.count.Gateway.Connections.Inc()
 	return true
 }
 
 // remove forgets a socket and gives its place back.
 func (g *Gateway) remove(c *conn) {
-	defer g.release()
+	defer g.release(c.user)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, added := g.conns[c]; added {
 		delete(g.conns, c)
+		c.user.conns = slices.DeleteFunc(c.user.conns, func(x *conn) bool { return x == c })
 		g.count.Gateway.Connections.Dec()
 	}
 }
@@ -243,6 +252,7 @@ func (g *Gateway) Close(spread time.Duration) {
 // admission is what a request for a socket is granted.
 type admission struct {
 	identity    auth.Identity
+	user        *user // holds a place; nil until there is one
 	room        chat.RoomID
 	join        hub.Join
 	subprotocol bool // the client offered ours

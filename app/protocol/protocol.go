@@ -49,6 +49,7 @@ const (
 	CloseSlowConsumer CloseCode = 4008 // too much waited for you: come back by position
 	CloseIdle         CloseCode = 4408 // nothing was heard from you: come back
 	CloseTokenExpired CloseCode = 4501 // come back with another token only
+	CloseLoggedOut    CloseCode = 4502 // the user has logged out everywhere
 )
 
 // Reason is the text beside the code: for people, free of internals.
@@ -76,6 +77,8 @@ func (c CloseCode) Reason() string {
 		return "idle: reconnect"
 	case CloseTokenExpired:
 		return "token expired"
+	case CloseLoggedOut:
+		return "logged out"
 	}
 	return ""
 }

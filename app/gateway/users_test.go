@@ -1,0 +1,95 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// refused sees to it that a handshake is answered with a status and a code, and
+// returns the answer.
+func (n *node) refused(t *testing.T, path string, status int, code string) *http.Response {
+	t.Helper()
+	resp, body := n.connect(t).request(request(path, nil))
+	var answer struct {
+		Error struct{ Code, Message string } `json:"error"`
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || resp.StatusCode != status || answer.Error.Code != code || answer.Error.Message == "" {
+		t.Errorf("%s: %d %s, want %d with code %s and a message", path, resp.StatusCode, body, status, code)
+	}
+	if status == 429 || status == 503 {
+		if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || s < 1 {
+			t.Errorf("%s: Retry-After %q, want seconds", path, resp.Header.Get("Retry-After"))
+		}
+	}
+	return resp
+}
+
+// A user has no more sockets than one may, whatever the room; others do not
+// notice, and a socket that goes makes place for another. Requests that become
+// no socket take none.
+func TestSocketsPerUser(t *testing.T) {
+	n := serve(t, func(s *setup) { s.gateway.SocketsPerUser = 3 })
+	for range 5 {
+		n.connect(t).request(request("/ws/chat/lobby?user=alice", []string{"Upgrade"}))
+	}
+	first := n.upgraded(t, "/ws/chat/lobby?user=alice", "")
+	n.upgraded(t, "/ws/chat/team?user=alice", "")
+	n.upgraded(t, "/ws/watch/lobby?user=alice", "")
+	n.refused(t, "/ws/chat/lobby?user=alice", 429, "too_many_sockets")
+	n.join(t, "/ws/chat/lobby?user=bob").echoes("served")
+	_ = first.Close()
+	eventually(t, "alice's first socket to go", func() bool { return n.counted(t, "chatring_connections", "") == 3 })
+	n.join(t, "/ws/chat/lobby?user=alice").echoes("served")
+	n.refused(t, "/ws/chat/lobby?user=alice", 429, "too_many_sockets")
+}
+
+// issued stands for tokens that name the user and the second of the bubble's
+// time at which they were issued, such as "alice@10", and hold an hour.
+type issued struct{ began time.Time }
+
+func (a issued) Authenticate(c auth.Credentials) (auth.Identity, error) {
+	name, at, _ := strings.Cut(c.User, "@")
+	s, err := strconv.Atoi(at)
+	if err != nil {
+		return auth.Identity{}, fmt.Errorf("%w: %w", auth.ErrRefused, err)
+	}
+	id, err := auth.Dev{}.Authenticate(auth.Credentials{User: name})
+	id.Issued = a.began.Add(time.Duration(s) * time.Second)
+	return id, err
+}
+
+// CloseUser closes what lives by a token that was issued before, in every room,
+// and nothing else.
+func TestCloseUser(t *testing.T) {
+	var began time.Time
+	bubble(t, func(t *testing.T, n *node) {
+		one, two := n.listen(t, "/ws/chat/lobby?user=alice@10", true), n.listen(t, "/ws/watch/team?user=alice@11", true)
+		later, bob := n.listen(t, "/ws/chat/lobby?user=alice@12", true), n.listen(t, "/ws/chat/lobby?user=bob@10", true)
+		n.CloseUser("alice", began.Add(12*time.Second), protocol.CloseLoggedOut)
+		n.CloseUser("carol", began.Add(12*time.Second), protocol.CloseLoggedOut)
+		synctest.Wait()
+		for i, l := range []*listener{one, two} {
+			if code, at := l.end(); code != 4502 || at != 0 {
+				t.Errorf("socket %d closed with %d after %v, want 4502 at once", i, code, at)
+			}
+		}
+		time.Sleep(time.Minute)
+		for _, l := range []*listener{later, bob} {
+			if code, at := l.end(); at != 0 || code != 0 {
+				t.Errorf("closed with %d after %v, want it to live", code, at)
+			}
+		}
+	}, func(s *setup) {
+		began = time.Now()
+		s.auth = issued{began}
+	})
+}
