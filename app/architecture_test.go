@@ -55,6 +55,7 @@ var mayUse = map[string][]string{
 	"github.com/spf13/pflag":              {"config"},
 	"github.com/spf13/viper":              {"config"},
 	"golang.org/x/sync":                   {"main", "redisbroker"},
+	"golang.org/x/time":                   {"gateway", "session"},
 }
 
 // badNames say nothing of what a package knows.

@@ -188,6 +188,7 @@ const maxStrikes = 3
 func gatewayOptions(c config.Config) gateway.Options {
 	return gateway.Options{
 		Shard: c.APPID, MaxConnections: c.Gateway.MaxConnections, SocketsPerUser: c.Gateway.SocketsPerUser,
+		Handshakes: c.Gateway.Handshakes, HandshakeBurst: c.Gateway.HandshakeBurst,
 		MaxMessage: c.Gateway.MaxMessage,
 		ReadBuffer: c.Gateway.ReadBuffer, Ping: c.Gateway.Ping, PongTimeout: c.Gateway.PongTimeout,
 		WriteTimeout: c.Gateway.WriteTimeout, Origins: c.Gateway.Origins,

@@ -38,6 +38,8 @@ type Config struct {
 	Gateway struct {
 		MaxConnections int64         `mapstructure:"max_connections"`
 		SocketsPerUser int           `mapstructure:"sockets_per_user"`
+		Handshakes     int           `mapstructure:"handshakes"`
+		HandshakeBurst int           `mapstructure:"handshake_burst"`
 		MaxMessage     int           `mapstructure:"max_message"`
 		ReadBuffer     int           `mapstructure:"read_buffer"`
 		Ping           time.Duration `mapstructure:"ping"`
@@ -91,6 +93,8 @@ var Knobs = []Knob{
 	{"log.format", "json", nil, "json or text."},
 	{"gateway.max_connections", int64(15000), 1, "Sockets of this node; more are refused with 503. Each takes a file descriptor: keep it below ulimit -n."},
 	{"gateway.sockets_per_user", 50, 0, "Sockets that one user may have on this node; more are refused with 429. Each node counts for itself. 0: no limit."},
+	{"gateway.handshakes", 1000, 0, "Requests for a socket that this node looks at each second; more are refused with 503, and HAProxy asks the next node. 0: no limit."},
+	{"gateway.handshake_burst", 2000, 1, "How many of them it looks at at once. Raise both when many come back at the same moment and processors are idle."},
 	{"gateway.max_message", 16384, 1, "Longest message of a client, in bytes. A socket may make the node hold this much."},
 	{"gateway.read_buffer", 1024, 1, "Read buffer of each socket, in bytes. Raise it when clients send much."},
 	{"gateway.ping", 25 * time.Second, time.Second, "How often each socket is pinged. Keep it well below HAProxy's timeout tunnel."},

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -21,9 +22,15 @@ type refusal struct {
 	code    string
 	message string
 	header  [2]string // one further header
+	why     string    // for the metric, where the code does not say it
 }
 
-func (f *refusal) label() string { return strconv.Itoa(f.status) }
+// unavailable refuses what another node, or this one in a moment, may serve.
+func unavailable(why, message string) *refusal {
+	return &refusal{503, string(protocol.Unavailable), message, [2]string{"Retry-After", "1"}, why}
+}
+
+func (f *refusal) reason() string { return cmp.Or(f.why, f.code) }
 
 func (f *refusal) write(w http.ResponseWriter) {
 	h := w.Header()
@@ -66,16 +73,19 @@ func (g *Gateway) admit(r *http.Request) (admission, *refusal) {
 	if scheme, bearer, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		token = strings.TrimSpace(bearer)
 	}
+	if !g.shakes.Allow() { // before the one check that is dear
+		return a, unavailable("handshakes", "too many connections at once: try again")
+	}
 	a.identity, err = g.auth.Authenticate(auth.Credentials{Token: token, User: query.Get("user")})
 	if err != nil {
 		message := "not authenticated"
 		if errors.Is(err, auth.ErrRefused) {
 			message = err.Error()
 		}
-		return a, &refusal{401, "unauthorized", message, [2]string{"WWW-Authenticate", "Bearer"}}
+		return a, &refusal{status: 401, code: "unauthorized", message: message, header: [2]string{"WWW-Authenticate", "Bearer"}}
 	}
 	if a.user = g.enter(a.identity.User); a.user == nil {
-		return a, &refusal{429, "too_many_sockets", "close another connection of this user first", [2]string{"Retry-After", "10"}}
+		return a, &refusal{status: 429, code: "too_many_sockets", message: "close another connection of this user first", header: [2]string{"Retry-After", "10"}}
 	}
 	return a, checkHandshake(r)
 }
@@ -87,16 +97,16 @@ func checkHandshake(r *http.Request) *refusal {
 	}
 	h := r.Header
 	if r.Method != http.MethodGet {
-		return &refusal{405, string(protocol.BadRequest), "a WebSocket begins with GET", [2]string{"Allow", "GET"}}
+		return &refusal{status: 405, code: string(protocol.BadRequest), message: "a WebSocket begins with GET", header: [2]string{"Allow", "GET"}}
 	}
 	if !r.ProtoAtLeast(1, 1) {
 		return bad("HTTP/1.1 is needed")
 	}
 	if !hasToken(h["Connection"], "upgrade") || !hasToken(h["Upgrade"], "websocket") {
-		return &refusal{426, string(protocol.BadRequest), "this address speaks WebSocket", [2]string{"Upgrade", "websocket"}}
+		return &refusal{status: 426, code: string(protocol.BadRequest), message: "this address speaks WebSocket", header: [2]string{"Upgrade", "websocket"}}
 	}
 	if v := h["Sec-Websocket-Version"]; len(v) != 1 || v[0] != "13" {
-		return &refusal{426, string(protocol.BadRequest), "WebSocket version 13 is needed", [2]string{"Sec-WebSocket-Version", "13"}}
+		return &refusal{status: 426, code: string(protocol.BadRequest), message: "WebSocket version 13 is needed", header: [2]string{"Sec-WebSocket-Version", "13"}}
 	}
 	key := h["Sec-Websocket-Key"]
 	if len(key) != 1 {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lxzan/gws"
+	"golang.org/x/time/rate"
 
 	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
@@ -31,6 +32,10 @@ type Options struct {
 	MaxConnections int64
 	// SocketsPerUser is how many of them one user may have; 0: no limit.
 	SocketsPerUser int
+	// Handshakes is how many requests for a socket are looked at each second,
+	// and HandshakeBurst how many of them at once; 0: no limit. What it costs to
+	// check a token is then bounded.
+	Handshakes, HandshakeBurst int
 	// MaxMessage is how many bytes one message of a client may have.
 	MaxMessage int
 	// ReadBuffer is the size of each socket's read buffer, in bytes.
@@ -56,6 +61,7 @@ type Gateway struct {
 	hub      *hub.Hub
 	auth     auth.Authenticator
 	count    *metrics.Set
+	shakes   *rate.Limiter
 	upgrader *gws.Upgrader // for clients that offer our subprotocol
 	plain    *gws.Upgrader // for those that offer none
 
@@ -71,7 +77,13 @@ type Gateway struct {
 
 // New builds a gateway. Its Handler serves sockets; nothing runs until then.
 func New(h *hub.Hub, a auth.Authenticator, opts Options, count *metrics.Set) *Gateway {
-	g := &Gateway{opts: opts, hub: h, auth: a, count: count, conns: make(map[*conn]struct{}), users: make(map[chat.UserID]*user)}
+	g := &Gateway{
+		opts: opts, hub: h, auth: a, count: count, shakes: rate.NewLimiter(rate.Inf, 0),
+		conns: make(map[*conn]struct{}), users: make(map[chat.UserID]*user),
+	}
+	if opts.Handshakes > 0 {
+		g.shakes = rate.NewLimiter(rate.Limit(opts.Handshakes), opts.HandshakeBurst)
+	}
 	g.upgrader = gws.NewUpgrader(events{}, gwsOptions(opts, []string{protocol.Subprotocol}))
 	g.plain = gws.NewUpgrader(events{}, gwsOptions(opts, nil))
 	return g
@@ -107,8 +119,8 @@ func (g *Gateway) Handler() http.Handler {
 // serve answers a request for a socket. Everything that can be refused is
 // refused while it is still plain HTTP.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
-	if !g.reserve() {
-		g.refuse(w, &refusal{503, string(protocol.Unavailable), "this node takes no more connections: try again", [2]string{"Retry-After", "1"}})
+	if why := g.reserve(); why != "" {
+		g.refuse(w, unavailable(why, "this node takes no more connections: try again"))
 		return
 	}
 	a, refusal := g.admit(r)
@@ -128,7 +140,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
 }
 
 func (g *Gateway) refuse(w http.ResponseWriter, f *refusal) {
-	g.count.Gateway.Refused.WithLabelValues(f.label()).Inc()
+	g.count.Gateway.Refused.WithLabelValues(f.reason()).Inc()
 	f.write(w)
 }
 
@@ -167,16 +179,19 @@ func early(r *bufio.Reader) []byte {
 	return append([]byte(nil), b...)
 }
 
-// reserve takes a place for a socket, unless the gateway is full or closing.
-func (g *Gateway) reserve() bool {
+// reserve takes a place for a socket, or says why there is none.
+func (g *Gateway) reserve() (why string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.draining || g.places >= g.opts.MaxConnections {
-		return false
+	switch {
+	case g.draining:
+		return "draining"
+	case g.places >= g.opts.MaxConnections:
+		return "full"
 	}
 	g.places++
 	g.serving.Add(1)
-	return true
+	return ""
 }
 
 // release gives a place back, and the user's; nil: there is no user yet.

@@ -93,3 +93,44 @@ func TestCloseUser(t *testing.T) {
 		s.auth = issued{began}
 	})
 }
+
+// counting counts how often somebody is asked who they are.
+type counting struct{ asked *int }
+
+func (a counting) Authenticate(c auth.Credentials) (auth.Identity, error) {
+	*a.asked++
+	return auth.Dev{}.Authenticate(c)
+}
+
+// More requests than the node looks at are refused before anything dear is done
+// for them, and counted; in time there is place again, as much as is said.
+func TestHandshakes(t *testing.T) {
+	asked := 0
+	bubble(t, func(t *testing.T, n *node) {
+		for range 3 {
+			n.listen(t, "/ws/chat/lobby?user=alice", true)
+		}
+		for range 20 {
+			n.refused(t, "/ws/chat/lobby?user=alice", 503, "unavailable")
+		}
+		if asked != 3 {
+			t.Errorf("%d tokens were checked, want 3", asked)
+		}
+		if got := n.counted(t, "chatring_refused_total", "handshakes"); got != 20 {
+			t.Errorf("%v refusals counted, want 20", got)
+		}
+		time.Sleep(99 * time.Millisecond)
+		n.refused(t, "/ws/chat/lobby?user=alice", 503, "unavailable")
+		time.Sleep(time.Millisecond)
+		n.listen(t, "/ws/chat/lobby?user=alice", true)
+		n.refused(t, "/ws/chat/lobby?user=alice", 503, "unavailable")
+		time.Sleep(time.Second)
+		for range 3 {
+			n.listen(t, "/ws/chat/lobby?user=alice", true)
+		}
+		n.refused(t, "/ws/chat/lobby?user=alice", 503, "unavailable")
+	}, func(s *setup) {
+		s.auth = counting{&asked}
+		s.gateway.Handshakes, s.gateway.HandshakeBurst = 10, 3
+	})
+}
