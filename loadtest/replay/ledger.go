@@ -26,6 +26,9 @@ type ledger struct {
 	lastAck time.Time
 	acks    []time.Duration // said → acknowledged
 	heard   []time.Duration // said → delivered, one per reader and message
+	due     time.Time       // when the line's turn came that waits for its acknowledgement
+	tracing bool
+	recent  []delivery // while tracing: since the last beat
 }
 
 // An entry is one message of the recording.
@@ -54,6 +57,9 @@ type hearing struct {
 	heard    []position // by entry index; the zero position when not yet
 	newest   int        // highest entry index heard
 	resets   int
+	whole    int       // all entries below this index were heard
+	shard    string    // of the present session
+	since    time.Time // when that began
 }
 
 // findings are counts of what the checker has found. Those above the line are
@@ -141,7 +147,7 @@ func (l *ledger) ack(key string, pos position, at time.Time) {
 	defer l.mu.Unlock()
 	e := l.byKey[key]
 	e.acked, e.pos = true, pos
-	l.lastAck = at
+	l.lastAck, l.due = at, time.Time{}
 	l.acks = append(l.acks, at.Sub(e.at))
 }
 
@@ -150,6 +156,7 @@ func (l *ledger) refuse(key string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.found.Refused++
+	l.due = time.Time{}
 	l.found.example("%s: %s was refused: %v", l.room, key, err)
 }
 
@@ -223,6 +230,9 @@ func (h *hearing) message(pos position, key, from, data string, at time.Time) {
 	switch earlier := h.heard[e.index]; {
 	case earlier == position{}:
 		l.heard = append(l.heard, at.Sub(e.at))
+		if l.tracing {
+			l.recent = append(l.recent, delivery{float64(at.Sub(e.at).Microseconds()) / 1000, h.shard, at.Sub(h.since).Seconds()})
+		}
 		if e.index < h.newest {
 			l.found.Reordered++
 			l.found.example("%s: %s heard line %d after line %d", l.room, h.name, e.index, h.newest)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -59,6 +60,8 @@ type options struct {
 	timeout   time.Duration
 	progress  time.Duration
 	json      string
+	trace     string
+	beats     io.Writer // where the trace goes; nil: none
 }
 
 func parse(args []string) (options, error) {
@@ -78,6 +81,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "when to give up saying, whatever is left")
 	f.DurationVar(&o.progress, "progress", 5*time.Second, "how often a line on stderr says how far it is (0: never)")
 	f.StringVar(&o.json, "json", "", "also write the report as JSON to this `file`")
+	f.StringVar(&o.trace, "trace", "", "write a line of JSON to this `file` ten times a second, saying how the run stands")
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), usage)
 		f.PrintDefaults()
@@ -129,6 +133,15 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if o.trace != "" {
+		f, err := os.OpenFile(o.trace, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "replay:", err)
+			os.Exit(2)
+		}
+		defer f.Close()
+		o.beats = f
+	}
 	r := play(ctx, o, rooms)
 	fmt.Print(r)
 	if o.json != "" {
@@ -181,6 +194,7 @@ func play(ctx context.Context, o options, rooms []recording) *report {
 	var readers, speakers sync.WaitGroup
 	for _, rec := range rooms {
 		l := newLedger(rec.room + o.suffix)
+		l.tracing = o.beats != nil
 		p.ledgers = append(p.ledgers, l)
 		p.stages = append(p.stages, newStage(l.room, p.bases, p.speakers, p.dialer, p.places))
 	}
@@ -188,6 +202,10 @@ func play(ctx context.Context, o options, rooms []recording) *report {
 	told := make(chan struct{})
 	if o.progress > 0 {
 		go p.tell(told)
+	}
+	var tracing sync.WaitGroup
+	if o.beats != nil {
+		tracing.Go(func() { p.writeBeats(told) })
 	}
 	joined := waitAll(saying, all, joinTimeout)
 	p.began = time.Now()
@@ -207,6 +225,7 @@ func play(ctx context.Context, o options, rooms []recording) *report {
 		p.auditAll(ctx)
 	}
 	close(told)
+	tracing.Wait()
 	silence()
 	readers.Wait()
 	return p.report(countLines(rooms), joined, spent, run, now)
@@ -293,6 +312,7 @@ func (p *player) speak(ctx context.Context, i int, rec recording) {
 		if !p.pace.wait(ctx) {
 			return
 		}
+		l.turn(time.Now())
 		data, err := encode(struct {
 			Text string `json:"text"`
 		}{line.text})

@@ -82,6 +82,7 @@ func (r *reader) listen(ctx context.Context, retry *backoff) error {
 		case f.Push == "hello":
 			shard = f.Shard
 			r.places.entered(r.room, shard)
+			r.ears.met(shard, now)
 		case f.Push == "joined" && f.Room == r.room:
 			retry.reset()
 			if err := r.join(s, f); err != nil {
