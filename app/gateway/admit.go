@@ -13,7 +13,9 @@ import (
 
 	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/protocol"
+	"github.com/chatring/chatring/app/session"
 )
 
 // A refusal is an HTTP answer instead of a socket.
@@ -52,8 +54,8 @@ func (f *refusal) write(w http.ResponseWriter) {
 // admit checks everything about a request for a socket. The handshake itself
 // comes last: a browser cannot see why a handshake was refused, so its page may
 // ask the same address by a plain GET, and is told everything else first.
-func (g *Gateway) admit(r *http.Request) (admission, *refusal) {
-	var a admission
+func (g *Gateway) admit(r *http.Request, watch bool) (admission, *refusal) {
+	a := admission{join: hub.Join{Watch: watch}}
 	if !g.allowedOrigin(r) {
 		return a, &refusal{status: 403, code: string(protocol.Forbidden), message: "pages of this origin may not connect"}
 	}
@@ -83,6 +85,9 @@ func (g *Gateway) admit(r *http.Request) (admission, *refusal) {
 			message = err.Error()
 		}
 		return a, &refusal{status: 401, code: "unauthorized", message: message, header: [2]string{"WWW-Authenticate", "Bearer"}}
+	}
+	if bad := session.MayJoin(a.identity.Rights, a.room, watch); bad != nil {
+		return a, &refusal{status: 403, code: string(bad.Code), message: bad.Message}
 	}
 	if a.user = g.enter(a.identity.User); a.user == nil {
 		return a, &refusal{status: 429, code: "too_many_sockets", message: "close another connection of this user first", header: [2]string{"Retry-After", "10"}}

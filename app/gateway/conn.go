@@ -15,6 +15,8 @@ import (
 
 	"github.com/lxzan/gws"
 
+	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/protocol"
 	"github.com/chatring/chatring/app/session"
 )
@@ -76,9 +78,13 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	g := c.gateway
 	c.socket, c.user = socket, a.user
 	c.issued, c.expires = a.identity.Issued, a.identity.Expires
-	c.session = session.New(g.hub, a.identity.User, c, &g.opts.Session, &g.count.Sessions)
+	c.session = session.New(g.hub, a.identity.User, a.identity.Rights, c, &g.opts.Session, &g.count.Sessions)
 	c.reading.upgraded = true
-	c.session.Greet(protocol.Hello{Shard: g.opts.Shard, PingS: int(g.opts.Ping / time.Second)})
+	hello := protocol.Hello{Shard: g.opts.Shard, PingS: int(g.opts.Ping / time.Second)}
+	if !c.expires.IsZero() {
+		hello.ExpiresInMS = time.Until(c.expires).Milliseconds()
+	}
+	c.session.Greet(hello)
 	if !g.add(c) {
 		c.session.Close(protocol.CloseDrain)
 		c.end()
@@ -148,6 +154,30 @@ func (c *conn) issuedBefore(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.issued.Before(t)
+}
+
+// Renew implements session.Conn.
+func (c *conn) Renew(token string) (chat.Rights, time.Duration, *protocol.Error) {
+	c.mu.Lock()
+	endless := c.expires.IsZero()
+	c.mu.Unlock()
+	if endless {
+		return nil, 0, &protocol.Error{Code: protocol.BadRequest, Message: "this connection does not expire: there is no token to renew"}
+	}
+	id, err := c.gateway.auth.Authenticate(auth.Credentials{Token: token})
+	switch {
+	case errors.Is(err, auth.ErrRefused):
+		return nil, 0, &protocol.Error{Code: protocol.BadToken, Message: err.Error()}
+	case err != nil:
+		return nil, 0, &protocol.Error{Code: protocol.Unavailable, Message: "the token cannot be checked for the moment", Temporary: true, RetryAfterMS: 1000}
+	case id.User != c.user.id:
+		return nil, 0, &protocol.Error{Code: protocol.Forbidden, Message: "the token is another user's: open another connection for it"}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.issued, c.expires = id.Issued, id.Expires
+	c.beat.Reset(c.nextBeat())
+	return id.Rights, time.Until(id.Expires), nil
 }
 
 // Write implements session.Conn.

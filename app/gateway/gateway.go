@@ -123,19 +123,24 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
 		g.refuse(w, unavailable(why, "this node takes no more connections: try again"))
 		return
 	}
-	a, refusal := g.admit(r)
+	var a admission
+	begun := false
+	defer func() {
+		if !begun { // refused, or a panic
+			g.release(a.user)
+		}
+	}()
+	a, refusal := g.admit(r, watch)
 	if refusal != nil {
-		g.release(a.user)
 		g.refuse(w, refusal)
 		return
 	}
-	a.join.Watch = watch
 	c, socket, err := g.upgrade(w, r, a.subprotocol)
 	if err != nil {
-		g.release(a.user)
 		slog.Debug("socket not opened", "err", err)
 		return
 	}
+	begun = true
 	c.begin(a, socket)
 }
 

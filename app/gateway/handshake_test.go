@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/protocol"
 )
 
@@ -132,7 +133,7 @@ func (w *witness) Authenticate(c auth.Credentials) (auth.Identity, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen = c
-	return auth.Identity{User: "alice"}, nil
+	return auth.Identity{User: "alice", Rights: chat.AllRights{}}, nil
 }
 
 // The subprotocol is answered when it is offered; a token comes in a header or
@@ -314,4 +315,27 @@ func TestHelloIsFirst(t *testing.T) {
 		t.Errorf("first push = %s, want %s…", got, want)
 	}
 	p.closedWith(1012)
+}
+
+// panicking is an authenticator with a bug for mallory.
+type panicking struct{}
+
+func (panicking) Authenticate(c auth.Credentials) (auth.Identity, error) {
+	if c.User == "mallory" {
+		panic("a bug")
+	}
+	return auth.Dev{}.Authenticate(c)
+}
+
+// A request that ends in a panic gives its place back.
+func TestPanicGivesPlaceBack(t *testing.T) {
+	n := serve(t, func(s *setup) { s.auth, s.gateway.MaxConnections = panicking{}, 1 })
+	for range 3 {
+		p := n.connect(t)
+		p.send([]byte(request("/ws/chat/lobby?user=mallory", nil)))
+		if _, err := p.r.ReadByte(); err == nil {
+			t.Error("answered")
+		}
+	}
+	n.join(t, "/ws/chat/lobby?user=alice").echoes("served")
 }

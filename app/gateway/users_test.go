@@ -2,10 +2,8 @@ package gateway_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,28 +50,13 @@ func TestSocketsPerUser(t *testing.T) {
 	n.refused(t, "/ws/chat/lobby?user=alice", 429, "too_many_sockets")
 }
 
-// issued stands for tokens that name the user and the second of the bubble's
-// time at which they were issued, such as "alice@10", and hold an hour.
-type issued struct{ began time.Time }
-
-func (a issued) Authenticate(c auth.Credentials) (auth.Identity, error) {
-	name, at, _ := strings.Cut(c.User, "@")
-	s, err := strconv.Atoi(at)
-	if err != nil {
-		return auth.Identity{}, fmt.Errorf("%w: %w", auth.ErrRefused, err)
-	}
-	id, err := auth.Dev{}.Authenticate(auth.Credentials{User: name})
-	id.Issued = a.began.Add(time.Duration(s) * time.Second)
-	return id, err
-}
-
 // CloseUser closes what lives by a token that was issued before, in every room,
 // and nothing else.
 func TestCloseUser(t *testing.T) {
 	var began time.Time
 	bubble(t, func(t *testing.T, n *node) {
-		one, two := n.listen(t, "/ws/chat/lobby?user=alice@10", true), n.listen(t, "/ws/watch/team?user=alice@11", true)
-		later, bob := n.listen(t, "/ws/chat/lobby?user=alice@12", true), n.listen(t, "/ws/chat/lobby?user=bob@10", true)
+		one, two := n.listen(t, "/ws/chat/lobby?user=alice,iat=10", true), n.listen(t, "/ws/watch/team?user=alice,iat=11", true)
+		later, bob := n.listen(t, "/ws/chat/lobby?user=alice,iat=12", true), n.listen(t, "/ws/chat/lobby?user=bob,iat=10", true)
 		n.CloseUser("alice", began.Add(12*time.Second), protocol.CloseLoggedOut)
 		n.CloseUser("carol", began.Add(12*time.Second), protocol.CloseLoggedOut)
 		synctest.Wait()
@@ -90,7 +73,7 @@ func TestCloseUser(t *testing.T) {
 		}
 	}, func(s *setup) {
 		began = time.Now()
-		s.auth = issued{began}
+		s.auth = readable{began}
 	})
 }
 

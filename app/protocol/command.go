@@ -13,11 +13,12 @@ import (
 // types below, under the number that its reply will carry.
 type Command struct {
 	ID   uint64
-	Room chat.RoomID
+	Room chat.RoomID // empty for Auth
 	Body Body
 }
 
-// A Body is one of Publish, Join, Leave, History, Presence, Signal.
+// A Body is one of Publish, Join, Leave, History, Presence, Signal,
+// Auth.
 type Body interface{ body() }
 
 // Publish says something in a room.
@@ -56,12 +57,16 @@ type Presence struct{}
 // Signal lets the members hear something that is kept nowhere.
 type Signal struct{ Data []byte }
 
+// Auth shows a fresh token, before the one expires by which the session lives.
+type Auth struct{ Token string }
+
 func (Publish) body()  {}
 func (Join) body()     {}
 func (Leave) body()    {}
 func (History) body()  {}
 func (Presence) body() {}
 func (Signal) body()   {}
+func (Auth) body()     {}
 
 // History limits, in messages.
 const (
@@ -92,6 +97,7 @@ type wireCommand struct {
 	Limit   *int            `json:"limit"`
 	Echo    *bool           `json:"echo"`
 	Members *bool           `json:"members"`
+	Token   string          `json:"token"`
 }
 
 // ParseCommand decodes one text frame. On an *Error the command's ID is set
@@ -109,6 +115,9 @@ func ParseCommand(frame []byte) (Command, *Error) {
 	var err *Error
 	if c.Body, err = w.parseBody(); err != nil {
 		return c, err
+	}
+	if _, roomless := c.Body.(Auth); roomless {
+		return c, nil
 	}
 	room, bad := chat.ParseRoom(w.Room)
 	if bad != nil {
@@ -142,10 +151,15 @@ func (w *wireCommand) parseBody() (Body, *Error) {
 	case "signal":
 		body, err := w.parseData()
 		return Signal{Data: body}, err
+	case "auth":
+		if w.Token == "" {
+			return nil, &Error{Code: BadRequest, Message: `"token" is missing`}
+		}
+		return Auth{w.Token}, nil
 	case "":
 		return nil, &Error{Code: BadRequest, Message: `"cmd" is missing`}
 	}
-	return nil, &Error{Code: UnknownCommand, Message: "commands are publish, join, leave, history, presence and signal"}
+	return nil, &Error{Code: UnknownCommand, Message: "commands are publish, join, leave, history, presence, signal and auth"}
 }
 
 func (w *wireCommand) parsePublish() (Body, *Error) {

@@ -120,8 +120,13 @@ func checkLine(t *testing.T, line string) string {
 // ignored, so this is what was read.
 func spell(t *testing.T, c protocol.Command) []byte {
 	t.Helper()
-	w := map[string]any{"id": c.ID, "room": c.Room, "cmd": strings.ToLower(reflect.TypeOf(c.Body).Name())}
+	w := map[string]any{"id": c.ID, "cmd": strings.ToLower(reflect.TypeOf(c.Body).Name())}
+	if c.Room != "" {
+		w["room"] = c.Room
+	}
 	switch b := c.Body.(type) {
+	case protocol.Auth:
+		w["token"] = b.Token
 	case protocol.Publish:
 		w["data"] = json.RawMessage(b.Data)
 		if b.Key != "" {
@@ -204,6 +209,8 @@ func rewritePush(t *testing.T, push, line string) protocol.Frame {
 	case "joined":
 		position(t, rewritten[protocol.Joined](t, body).Pos)
 		return rewrite[protocol.Joined](t, body)
+	case "left":
+		return rewrite[protocol.Left](t, body)
 	case "gap":
 		g := rewritten[protocol.Gap](t, body)
 		if !position(t, g.After).Before(position(t, g.Before)) {
@@ -260,6 +267,13 @@ func rewriteReply(t *testing.T, id uint64, ok json.RawMessage) (reply protocol.F
 		return protocol.OkHistory(id, frames, h.More), "OkHistory"
 	case has("users"):
 		return protocol.OkPresent(id, rewritten[protocol.Present](t, ok)), "OkPresent"
+	}
+	if has("expires_in_ms") {
+		var a struct {
+			ExpiresInMS int64 `json:"expires_in_ms"`
+		}
+		strict(t, ok, &a)
+		return protocol.OkAuth(id, a.ExpiresInMS), "OkAuth"
 	}
 	var at struct {
 		Pos string `json:"pos"`

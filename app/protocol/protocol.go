@@ -23,6 +23,7 @@ const (
 	NotJoined      Code = "not_joined"      // the session has not joined this room
 	AlreadyJoined  Code = "already_joined"  // the session has joined this room before
 	Forbidden      Code = "forbidden"       // not allowed, whoever asks again
+	BadToken       Code = "bad_token"       // not a token that this server trusts, now
 	TooManyRooms   Code = "too_many_rooms"  // the session has joined as many rooms as one may
 	Conflict       Code = "conflict"        // this key stands for another message already
 	Unavailable    Code = "unavailable"     // no answer from the log for the moment

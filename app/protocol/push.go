@@ -95,6 +95,9 @@ type Hello struct {
 	Session string      `json:"session"`
 	Shard   string      `json:"shard"`  // APPID of the node
 	PingS   int         `json:"ping_s"` // seconds between the server's pings
+	// ExpiresInMS is when the connection ends unless a fresh token is shown; 0:
+	// never.
+	ExpiresInMS int64 `json:"expires_in_ms,omitempty"`
 }
 
 // Joined says where in the room's log the session stands from now on.
@@ -107,6 +110,12 @@ type Joined struct {
 	// gave as since. It is false when it gave none.
 	Recovered bool `json:"recovered"`
 	Missed    int  `json:"missed"`
+}
+
+// Left says that the session is in a room no longer, and why.
+type Left struct {
+	Room chat.RoomID `json:"room"`
+	Code Code        `json:"code"`
 }
 
 // Gap says that the messages between two positions are not kept any more.
@@ -161,6 +170,7 @@ func push(name string, v any) Frame {
 
 func (p Hello) Frame() Frame  { return push("hello", p) }
 func (p Joined) Frame() Frame { return push("joined", p) }
+func (p Left) Frame() Frame   { return push("left", p) }
 func (p Gap) Frame() Frame    { return push("gap", p) }
 func (p Reset) Frame() Frame  { return push("reset", p) }
 func (p Member) Frame() Frame { return push("member", p) }

@@ -17,6 +17,13 @@ func OkAt(id uint64, pos chat.Position) Frame {
 	return newFrame(append(b, `"}}`...))
 }
 
+// OkAuth answers auth: so many milliseconds the connection may live on.
+func OkAuth(id uint64, expiresInMS int64) Frame {
+	b := append(beginOk(id, 40), `{"expires_in_ms":`...)
+	b = strconv.AppendInt(b, expiresInMS, 10)
+	return newFrame(append(b, "}}"...))
+}
+
 // OkHistory answers history: the message pushes themselves, oldest first, and
 // whether there are more beyond the limit in the direction asked.
 func OkHistory(id uint64, messages []Frame, more bool) Frame {

@@ -11,12 +11,18 @@ import (
 
 // run carries out a command and returns its reply.
 func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, error) {
-	if j, ok := c.Body.(protocol.Join); ok {
-		return s.runJoin(ctx, c, j)
+	switch b := c.Body.(type) {
+	case protocol.Join:
+		return s.runJoin(ctx, c, b)
+	case protocol.Auth:
+		return s.runAuth(c, b)
 	}
 	m := s.member(c.Room)
 	if m == nil {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.NotJoined, Message: "join the room first"}
+	}
+	if err := s.permit(c); err != nil {
+		return protocol.Frame{}, err
 	}
 	switch b := c.Body.(type) {
 	case protocol.Publish:
@@ -40,6 +46,9 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Join) (protocol.Frame, error) {
 	if s.member(c.Room) != nil {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.AlreadyJoined, Message: "the session is in this room"}
+	}
+	if bad := MayJoin(s.rights, c.Room, s.watch); bad != nil {
+		return protocol.Frame{}, bad
 	}
 	if len(s.rooms) >= s.limits.Rooms {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first"}

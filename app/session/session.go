@@ -31,6 +31,9 @@ type Conn interface {
 	// Hurry makes the Write that is under way, and those to come, end soon,
 	// since the session is being closed. It is called once, before Finish.
 	Hurry()
+	// Renew lets the connection live on by a fresh token of the same user. It
+	// returns what the token allows, and for how long it holds.
+	Renew(token string) (chat.Rights, time.Duration, *protocol.Error)
 }
 
 // Limits bound what one session may hold.
@@ -44,8 +47,8 @@ type Limits struct {
 	// CommandTimeout is how long one command may take, Redis included, and the
 	// wait for a client that does not read what it was sent before.
 	CommandTimeout time.Duration
-	// Strikes is how many frames in a row may be no command before the
-	// session is closed.
+	// Strikes is how many frames in a row may be no command, or fresh tokens no
+	// good ones, before the session is closed.
 	Strikes int
 }
 
@@ -61,16 +64,18 @@ type Session struct {
 	count  *metrics.Sessions
 
 	// Owned by the reading goroutine.
-	rooms   []*hub.Member
-	strikes int
-	watch   bool // all rooms are joined read-only
+	rooms     []*hub.Member
+	rights    chat.Rights
+	strikes   int
+	badTokens int  // in a row
+	watch     bool // all rooms are joined read-only
 
 	outbox outbox
 }
 
 // New builds a session of user over conn. It says nothing yet: see Greet.
-func New(h *hub.Hub, user chat.UserID, conn Conn, limits *Limits, count *metrics.Sessions) *Session {
-	return &Session{id: newID(), user: user, hub: h, conn: conn, limits: limits, count: count}
+func New(h *hub.Hub, user chat.UserID, rights chat.Rights, conn Conn, limits *Limits, count *metrics.Sessions) *Session {
+	return &Session{id: newID(), user: user, rights: rights, hub: h, conn: conn, limits: limits, count: count}
 }
 
 // newID returns 16 random letters and digits: 80 bits.
@@ -118,6 +123,9 @@ func (s *Session) Handle(frame []byte) {
 		reply = protocol.Fail(c.ID, s.explain(c, err))
 	}
 	s.Send(reply)
+	if s.badTokens >= s.limits.Strikes { // a token is dear to check
+		s.Close(protocol.ClosePolicy)
+	}
 }
 
 // refuse answers a frame that is no command. One that goes on sending such

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/membroker"
 	"github.com/chatring/chatring/app/metrics"
@@ -19,7 +20,8 @@ import (
 
 // A conn is a transport that takes a batch each time that it is let.
 type conn struct {
-	let chan struct{} // one token for each Write; closed: any number
+	let   chan struct{}                  // one token for each Write; closed: any number
+	renew func(token string) chat.Rights // nil: no token is good
 
 	mu      sync.Mutex
 	batches [][]string
@@ -45,6 +47,13 @@ func (c *conn) Hurry() {
 	c.hurried = true
 }
 
+func (c *conn) Renew(token string) (chat.Rights, time.Duration, *protocol.Error) {
+	if c.renew == nil {
+		return nil, 0, &protocol.Error{Code: protocol.BadToken, Message: "no token is good"}
+	}
+	return c.renew(token), time.Hour, nil
+}
+
 func (c *conn) Finish(code protocol.CloseCode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,8 +72,20 @@ func (c *conn) written() (frames []string, writes int) {
 	return frames, len(c.batches)
 }
 
-// inBubble runs a story with a session of alice in the lobby of one node.
-func inBubble(t *testing.T, outbox int, story func(t *testing.T, s *session.Session, c *conn)) {
+// A story is what happens to a session of alice in the lobby of one node.
+type story = func(t *testing.T, s *session.Session, c *conn)
+
+// inBubble runs a story with an outbox of so many bytes.
+func inBubble(t *testing.T, outbox int, tell story) {
+	play(t, session.Limits{Outbox: outbox}, hub.Join{}, tell)
+}
+
+// watching runs a story in which alice is a watcher.
+func watching(t *testing.T, tell story) {
+	play(t, session.Limits{Outbox: 1 << 20}, hub.Join{Watch: true}, tell)
+}
+
+func play(t *testing.T, limits session.Limits, j hub.Join, tell story) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(membroker.New().Node("1111"), hub.Options{
 			Window: 64, WindowBudget: 1 << 20, Linger: time.Minute, OpenTimeout: time.Second, FillGrace: time.Millisecond,
@@ -73,12 +94,12 @@ func inBubble(t *testing.T, outbox int, story func(t *testing.T, s *session.Sess
 		done := make(chan error)
 		go func() { done <- h.Run(ctx) }()
 		c := &conn{let: make(chan struct{}, 1000)}
-		limits := &session.Limits{Outbox: outbox, Rooms: 4, CommandTimeout: time.Second, Strikes: 3}
-		s := session.New(h, "alice", c, limits, &metrics.New("1111", "test").Sessions)
+		limits.Rooms, limits.CommandTimeout, limits.Strikes = 4, time.Second, 3
+		s := session.New(h, "alice", chat.AllRights{}, c, &limits, &metrics.New("1111", "test").Sessions)
 		s.Greet(protocol.Hello{})
 		synctest.Wait() // hello is a write of its own
-		s.Start("lobby", hub.Join{})
-		story(t, s, c)
+		s.Start("lobby", j)
+		tell(t, s, c)
 		close(c.let)
 		s.End()
 		stop()
