@@ -35,15 +35,17 @@ func (r *room) beginHeal() {
 	g.open = false
 	g.witness = later(g.witness, spoiled(g.last.Epoch))
 	r.healed = make(chan struct{})
+	r.hub.count.Healing.Inc()
 	r.hub.work.Go(r.heal)
 }
 
 // healers is how many logs a node heals at once: each takes as much memory as
-// the windows that it compares.
+// two windows and one read of the log.
 const healers = 16
 
 // heal tries until it has healed the log, and opens the gate again.
 func (r *room) heal() {
+	defer r.hub.count.Healing.Dec()
 	select {
 	case r.hub.healing <- struct{}{}:
 		defer func() { <-r.hub.healing }()
@@ -76,11 +78,11 @@ func (r *room) tryHeal(ctx context.Context) (restored int, err error) {
 	r.mu.Unlock()
 	answers := make(map[identity]chat.Position) // what restoring has answered
 	for {
-		log, err := r.readLog(ctx, mine, last)
+		t, err := r.readTail(ctx, mine, held, last)
 		if err != nil {
 			return restored, err
 		}
-		lost, common := compare(mine, held, log)
+		lost, common := compare(mine, held, t)
 		if r.expired(lost) {
 			lost = nil
 		}
@@ -106,7 +108,7 @@ func (r *room) tryHeal(ctx context.Context) (restored int, err error) {
 			answers[identityOf(p)] = again
 		}
 		if done {
-			return restored, r.goOn(ctx, mine, held, log, common)
+			return restored, r.goOn(ctx, mine, held, t, common)
 		}
 	}
 }
@@ -128,7 +130,7 @@ func (r *room) restore(ctx context.Context, p chat.Publication, witness chat.Pos
 }
 
 // goOn opens the gate at the end of what the window and the log have in common.
-func (r *room) goOn(ctx context.Context, mine []entry, held, log []chat.Publication, common chat.Publication) error {
+func (r *room) goOn(ctx context.Context, mine []entry, held []chat.Publication, t tail, common chat.Publication) error {
 	r.mu.Lock()
 	last := r.gate.last
 	r.mu.Unlock()
@@ -157,34 +159,71 @@ func (r *room) goOn(ctx context.Context, mine []entry, held, log []chat.Publicat
 		g.unsure = g.unsure || !known
 	}
 	r.hub.windowBytes.Add(-r.window.cut(g.last))
-	for _, p := range log {
+	for _, p := range t.begin {
 		r.accept(p)
 	}
+	g.hears(t.end)
 	g.held = slices.DeleteFunc(g.held, func(p chat.Publication) bool {
 		return slices.ContainsFunc(held, func(q chat.Publication) bool { return p.Position == q.Position })
 	})
 	r.beginGate() //nolint:contextcheck // what it starts ends with the hub, as ctx does
+	r.startLinger()
 	return nil
 }
 
-// readLog reads the log from where the window begins, or behind what was let
+// A tail is what a heal has to know of a log, which may be much longer than a
+// window: other nodes may have gone on with it for long.
+type tail struct {
+	begin []chat.Publication // where the window begins; at most a window and one read
+	there map[identity]bool  // which of the publications looked for it has, anywhere
+	end   chat.Position
+}
+
+// readTail reads the log from where the window begins, or behind what was let
 // through last when the window is empty.
-func (r *room) readLog(ctx context.Context, mine []entry, last chat.Position) (log []chat.Publication, err error) {
-	after := last
-	if len(mine) > 0 {
-		after = mine[0].pos.Prev()
+func (r *room) readTail(ctx context.Context, mine []entry, held []chat.Publication, last chat.Position) (tail, error) {
+	t := tail{there: make(map[identity]bool)}
+	for _, e := range mine {
+		if p, err := protocol.ParseMessage(e.frame); err == nil {
+			t.there[identityOf(p)] = false
+		}
 	}
+	for _, p := range held {
+		t.there[identityOf(p)] = false
+	}
+	t.end = last
+	if len(mine) > 0 {
+		t.end = mine[0].pos.Prev()
+	}
+	for {
+		batch, err := r.readBatch(ctx, t.end)
+		if err != nil {
+			return tail{}, err
+		}
+		t.add(batch, len(mine))
+		if len(batch) < fillBatch {
+			return t, nil
+		}
+	}
+}
+
+func (r *room) readBatch(ctx context.Context, after chat.Position) ([]chat.Publication, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.hub.opts.OpenTimeout)
 	defer cancel()
-	for {
-		batch, err := r.hub.broker.ReadAfter(ctx, r.id, after, fillBatch)
-		if err != nil {
-			return nil, err
+	return r.hub.broker.ReadAfter(ctx, r.id, after, fillBatch)
+}
+
+// add takes in what comes next in the log, and keeps it while that is shorter
+// than the window.
+func (t *tail) add(batch []chat.Publication, window int) {
+	if len(t.begin) <= window {
+		t.begin = append(t.begin, batch...)
+	}
+	for _, p := range batch {
+		if _, wanted := t.there[identityOf(p)]; wanted {
+			t.there[identityOf(p)] = true
 		}
-		if log = append(log, batch...); len(batch) < fillBatch {
-			return log, nil
-		}
-		after = log[len(log)-1].Position
+		t.end = p.Position
 	}
 }
 
@@ -218,16 +257,14 @@ func identityOf(p chat.Publication) identity { return identity{p.From, p.Key, p.
 // log that was read from the window's beginning on. It returns what the log has
 // lost, and the last publication up to which window and log are the same (zero:
 // none). What the log has trimmed is not lost.
-func compare(mine []entry, held, log []chat.Publication) (lost []chat.Publication, common chat.Publication) {
-	there := make(map[identity]bool, len(log))
-	at := make(map[chat.Position]chat.Publication, len(log))
-	for _, p := range log {
-		there[identityOf(p)] = true
+func compare(mine []entry, held []chat.Publication, t tail) (lost []chat.Publication, common chat.Publication) {
+	at := make(map[chat.Position]chat.Publication, len(t.begin))
+	for _, p := range t.begin {
 		at[p.Position] = p
 	}
 	parted := false
 	for _, e := range mine {
-		if trimmed(e.pos, log) {
+		if trimmed(e.pos, t.begin) {
 			continue
 		}
 		if p, ok := at[e.pos]; ok && e.mark == p.Mark() && !parted {
@@ -240,12 +277,12 @@ func compare(mine []entry, held, log []chat.Publication) (lost []chat.Publicatio
 			slog.Error("publication cannot be restored", "position", e.pos.String(), "err", err)
 			continue
 		}
-		if !there[identityOf(p)] {
+		if !t.there[identityOf(p)] {
 			lost = append(lost, p)
 		}
 	}
 	for _, p := range held {
-		if !there[identityOf(p)] {
+		if !t.there[identityOf(p)] {
 			lost = append(lost, p)
 		}
 	}

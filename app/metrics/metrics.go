@@ -35,6 +35,7 @@ type Sessions struct {
 // Hub counts rooms and what passes through them.
 type Hub struct {
 	Rooms        prometheus.Gauge
+	RoomsRefused prometheus.Counter
 	Members      prometheus.Gauge
 	WindowBytes  prometheus.Gauge
 	Publications prometheus.Counter // passed by a gate
@@ -43,6 +44,7 @@ type Hub struct {
 	Fills        prometheus.Counter // reads of the log to fill a hole
 	Gaps         prometheus.Counter
 	Resets       prometheus.Counter
+	Healing      prometheus.Gauge
 	Restored     prometheus.Counter
 	Recovered    *prometheus.CounterVec // joins with a position, by "yes" or "no"
 	Append       prometheus.Histogram   // seconds
@@ -71,6 +73,7 @@ func New(appid, version string) *Set {
 		},
 		Hub: Hub{
 			Rooms:        m.gauge("rooms", "Rooms that this node serves.", nil),
+			RoomsRefused: m.counter("rooms_refused_total", "Joins refused because the node has room.max rooms open, with somebody in each."),
 			Members:      m.gauge("members", "Sessions in rooms.", nil),
 			WindowBytes:  m.gauge("window_bytes", "Bytes of publications kept in memory.", nil),
 			Publications: m.counter("publications_total", "Publications passed on to members."),
@@ -79,6 +82,7 @@ func New(appid, version string) *Set {
 			Fills:        m.counter("fills_total", "Reads of the log to fill a hole."),
 			Gaps:         m.counter("gaps_total", "Holes that could not be filled, and were declared."),
 			Resets:       m.counter("resets_total", "New epochs that members were told of."),
+			Healing:      m.gauge("healing", "Logs that have lost their tail, and are being healed now.", nil),
 			Restored:     m.counter("restored_total", "Publications that a log had lost and this node saw to."),
 			Recovered:    m.counters("recover_total", "Joins with a position, by whether nothing was missing.", "recovered"),
 			Append: m.histogram("append_duration_seconds", "From a publish command to its position.",
