@@ -139,7 +139,7 @@ func build(c config.Config) (*node, error) {
 	}
 	n := &node{config: c, count: count, health: api.NewHealth(broker.Check)}
 	n.hub = hub.New(broker, hub.Options{
-		Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
+		Rooms: c.Room.Max, Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace,
 		RetentionAge: c.Retention.Age,
 	}, &count.Hub)

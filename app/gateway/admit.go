@@ -63,6 +63,9 @@ func (g *Gateway) admit(r *http.Request, watch bool) (admission, *refusal) {
 	if a.room, err = chat.ParseRoom(r.PathValue("room")); err != nil {
 		return a, &refusal{status: 400, code: string(protocol.BadRoom), message: err.Error()}
 	}
+	if g.hub.Full(a.room) {
+		return a, unavailable("rooms", "this node has no place for another room: try again")
+	}
 	query := r.URL.Query()
 	var f *refusal
 	if a.join.Options, f = joinOptions(query); f != nil {

@@ -39,6 +39,7 @@ type setup struct {
 	auth     auth.Authenticator
 	broker   chat.Broker
 	window   int
+	rooms    int          // 0: no bound
 	listener net.Listener // nil: loopback
 }
 
@@ -64,7 +65,7 @@ func serve(t *testing.T, change ...func(*setup)) *node {
 	}
 	n := &node{count: metrics.New("1111", "test")}
 	h := hub.New(s.broker, hub.Options{
-		Window: s.window, WindowBudget: 64 << 20, Linger: time.Minute,
+		Rooms: s.rooms, Window: s.window, WindowBudget: 64 << 20, Linger: time.Minute,
 		OpenTimeout: 3 * time.Second, FillGrace: 10 * time.Millisecond,
 	}, &n.count.Hub)
 	n.Gateway = gateway.New(h, s.auth, s.gateway, n.count)
@@ -172,7 +173,8 @@ type frame struct {
 	Ok    json.RawMessage `json:"ok"`
 	Data  json.RawMessage `json:"data"`
 	Error *struct {
-		Code string `json:"code"`
+		Code         string `json:"code"`
+		RetryAfterMS int    `json:"retry_after_ms"`
 	} `json:"error"`
 }
 

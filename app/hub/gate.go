@@ -266,16 +266,61 @@ func (r *room) tellGap(after, before chat.Position) {
 	r.tell(protocol.Gap{Room: r.id, After: after.String(), Before: before.String()}.Frame())
 }
 
-// isBehind says whether a client has seen more than this node: the node has
-// missed something, or the log has lost it.
-func (r *room) isBehind(p chat.Position) bool {
+// arrive notes that a join begins, and returns its number.
+func (r *room) arrive() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.gate.last.Before(p)
+	r.arrivals++
+	return r.arrivals
 }
 
-// catchUp reads the log as far as the node is behind it.
-func (r *room) catchUp(ctx context.Context) {
+func (r *room) arrived() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.arrivals
+}
+
+// catchUp reads the log for a client that has seen more than this node, which
+// has missed something, or the log has lost it. All who come at once share one
+// read; what counts for a join is one that began after it.
+func (r *room) catchUp(ctx context.Context, seen chat.Position, arrival uint64) {
+	for {
+		done := r.look(seen, arrival)
+		if done == nil {
+			return
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look begins to read the log, unless that is under way, and returns what is
+// closed at the end of it; nil when there is no need to.
+func (r *room) look(seen chat.Position, arrival uint64) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.gate.last.Before(seen) || r.looked >= arrival {
+		return nil
+	}
+	if r.looking == nil {
+		done, arrivals := make(chan struct{}), r.arrivals
+		r.looking = done
+		r.hub.work.Go(func() {
+			defer close(done)
+			r.readToEnd(r.hub.life)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.looking, r.looked = nil, arrivals
+		})
+	}
+	return r.looking
+}
+
+// readToEnd reads the log on from where the gate stands.
+func (r *room) readToEnd(ctx context.Context) {
 	for more := true; more; {
 		r.mu.Lock()
 		after, heard := r.gate.last, r.gate.heard

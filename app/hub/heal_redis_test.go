@@ -21,7 +21,7 @@ const (
 )
 
 // redisNode returns a node's way to a real Redis.
-func redisNode(t *testing.T, r *chattest.Redis, appid string) *redisbroker.Broker {
+func redisNode(t testing.TB, r *chattest.Redis, appid string) *redisbroker.Broker {
 	t.Helper()
 	b, err := redisbroker.New(redisbroker.Options{URL: r.URL(), AppID: appid})
 	if err != nil {

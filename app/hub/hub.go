@@ -3,8 +3,9 @@
 // order. It knows neither sockets nor Redis: members are Receivers, the log
 // and the other nodes are a chat.Broker.
 //
-// Lock order: Hub.mu before room.mu before whatever a Receiver locks. No lock
-// is held across a call to the Broker, but for Close, which never blocks.
+// Lock order: Hub.mu before room.mu before lingering.mu and whatever a Receiver
+// locks. No lock is held across a call to the Broker, but for Close, which never
+// blocks.
 package hub
 
 import (
@@ -25,6 +26,10 @@ var ErrWatcher = errors.New("watchers only listen")
 
 // Options are the hub's knobs.
 type Options struct {
+	// Rooms is how many rooms are open at once; zero: as many as are asked
+	// for. Beyond it the longest empty one makes place, and when somebody is
+	// in each, ErrFull is the answer.
+	Rooms int
 	// Window is how many publications of each room are kept in memory. Joins,
 	// recoveries and history pages within it ask nothing of the log.
 	Window int
@@ -59,10 +64,13 @@ type Hub struct {
 
 	windowBytes atomic.Int64
 	work        sync.WaitGroup // opens, fills
+	lingering   lingering
 
 	// Guarded by mu.
-	mu    sync.Mutex
-	rooms map[chat.RoomID]*room
+	mu      sync.Mutex
+	rooms   map[chat.RoomID]*room
+	queue   []*room // to be opened, in this order; each is among rooms
+	opening int     // goroutines that open rooms; at most openers
 }
 
 type signal struct {
@@ -84,6 +92,8 @@ func New(b chat.Broker, opts Options, count *metrics.Hub) *Hub {
 		signals: make(chan signal, signalQueue),
 		healing: make(chan struct{}, healers),
 		rooms:   make(map[chat.RoomID]*room),
+
+		lingering: lingering{begun: make(chan struct{}, 1)},
 	}
 }
 
@@ -94,6 +104,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.work.Go(h.recheckLoop)
 	h.work.Go(h.shrinkLoop)
 	h.work.Go(h.signalLoop)
+	h.work.Go(h.lingerLoop)
 	if err := h.broker.Run(ctx, sink{h}); err != nil {
 		return fmt.Errorf("bridge: %w", err)
 	}
@@ -122,36 +133,25 @@ type Join struct {
 // Join makes a member of a room, opening the room first when this node does
 // not serve it. The receiver hears the joined push, what it missed, and from
 // then on every publication, before Join returns. Errors wrap
-// chat.ErrUnavailable when the room cannot be opened.
+// chat.ErrUnavailable when the room cannot be opened; ErrFull is one.
 func (h *Hub) Join(ctx context.Context, id chat.RoomID, j Join) (*Member, error) {
 	for {
-		r := h.room(id)
+		r, err := h.room(id)
+		if err != nil {
+			return nil, fmt.Errorf("join %s: %w", id, err)
+		}
+		n := r.arrive()
 		if err := r.wait(ctx); err != nil {
 			return nil, fmt.Errorf("join %s: %w", id, err)
 		}
-		if j.Since != nil && r.isBehind(*j.Since) {
-			r.catchUp(ctx)
+		if j.Since != nil {
+			r.catchUp(ctx, *j.Since, n)
 		}
 		if m := r.join(j); m != nil {
 			return m, nil
 		}
 		// The room was closed in between: open it again.
 	}
-}
-
-// room returns the room that this node serves under id, and begins to open it
-// when there is none.
-func (h *Hub) room(id chat.RoomID) *room {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r := h.rooms[id]
-	if r == nil {
-		r = newRoom(h, id)
-		h.rooms[id] = r
-		h.count.Rooms.Inc()
-		h.work.Go(r.open)
-	}
-	return r
 }
 
 // lookup returns a room that this node serves, or nil.
@@ -161,22 +161,22 @@ func (h *Hub) lookup(id chat.RoomID) *room {
 	return h.rooms[id]
 }
 
-// forget takes a room out of service, unless keep says, under the room's lock,
-// that it is wanted.
-func (h *Hub) forget(r *room, keep func() bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// drop takes a room out of service, unless keep says, under the room's lock,
+// that it is wanted, and says whether it did. The lock is held.
+func (h *Hub) drop(r *room, keep func() bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.gone || keep() {
-		return
+		return false
 	}
 	r.gone = true
+	r.stopLinger()
 	h.windowBytes.Add(-r.window.clear())
 	h.count.WindowBytes.Set(float64(h.windowBytes.Load()))
 	delete(h.rooms, r.id)
 	h.count.Rooms.Dec()
 	h.broker.Close(r.id) // under mu, so that a later Open comes after it
+	return true
 }
 
 // served returns the rooms that this node serves now.

@@ -34,7 +34,7 @@ func start(t *testing.T, cluster *membroker.Cluster, appid string, o hub.Options
 }
 
 // startOn runs a hub on a broker until the test ends.
-func startOn(t *testing.T, b chat.Broker, o hub.Options) (*hub.Hub, *metrics.Hub) {
+func startOn(t testing.TB, b chat.Broker, o hub.Options) (*hub.Hub, *metrics.Hub) {
 	t.Helper()
 	count := &metrics.New("1111", "test").Hub
 	h := hub.New(b, o, count)

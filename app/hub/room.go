@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"slices"
@@ -30,8 +31,13 @@ type room struct {
 	healed   chan struct{} // closed once the log is healed; nil unless that is under way
 	heals    int           // how often it has been
 	watching bool          // an append was given up, and may still land
-	linger   *time.Timer
-	gone     bool // taken out of the hub
+	lingers  *list.Element // its place among the hub's empty rooms; nil or stale unless it is empty
+	gone     bool          // taken out of the hub
+
+	// Guarded by mu, too: see catchUp.
+	arrivals uint64        // joins that have begun
+	looked   uint64        // up to which of them the log has been read since
+	looking  chan struct{} // closed once the read that is under way ends; nil: none is
 }
 
 func newRoom(h *Hub, id chat.RoomID) *room {
@@ -44,14 +50,18 @@ func (r *room) open() {
 	ctx, cancel := context.WithTimeout(r.hub.life, r.hub.opts.OpenTimeout)
 	defer cancel()
 	defer close(r.ready)
+	arrivals := r.arrived()
 	tail, err := r.rehydrate(ctx)
 	if err != nil {
 		r.err = err // the broker says of which room
-		r.hub.forget(r, func() bool { return false })
+		r.hub.mu.Lock()
+		defer r.hub.mu.Unlock()
+		r.hub.drop(r, func() bool { return false })
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.looked = arrivals
 	r.window.whole = len(tail) == 0 || len(tail) < r.hub.opts.Window && tail[0].Offset == 0
 	for _, p := range tail {
 		r.keep(p, protocol.Message(p))
@@ -142,29 +152,20 @@ func (r *room) startLinger() {
 	if len(r.members) > 0 || r.gone {
 		return
 	}
-	if r.linger == nil {
-		r.linger = time.AfterFunc(r.hub.opts.Linger, r.retire)
-		return
-	}
-	r.linger.Reset(r.hub.opts.Linger)
+	r.stopLinger()
+	r.lingers = r.hub.lingering.add(r, time.Now().Add(r.hub.opts.Linger))
 }
 
 func (r *room) stopLinger() {
-	if r.linger != nil {
-		r.linger.Stop()
+	if r.lingers != nil {
+		r.hub.lingering.remove(r.lingers)
+		r.lingers = nil
 	}
 }
 
-// retire closes the room when nobody has come back and its log is not being
-// healed.
-func (r *room) retire() {
-	r.hub.forget(r, func() bool {
-		if r.healed != nil {
-			r.startLinger()
-		}
-		return len(r.members) > 0 || r.healed != nil
-	})
-}
+// wanted says that the room must stay: somebody is in it, or its log is being
+// healed, and then it lingers again. The lock is held.
+func (r *room) wanted() bool { return len(r.members) > 0 || r.healed != nil }
 
 // keep puts a frame into the window. The lock is held.
 func (r *room) keep(p chat.Publication, f protocol.Frame) {

@@ -151,6 +151,16 @@ func (s *scene) append(from chat.UserID, key, body string) {
 	}
 }
 
+// end is the log's last position.
+func (s *scene) end() chat.Position {
+	s.Helper()
+	tails, err := s.cluster.Node("reader").Tails(s.Context(), []chat.RoomID{"lobby"})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return tails[0].Position
+}
+
 // rewind loses the last n publications.
 func (s *scene) rewind(n int) { s.cluster.Rewind("lobby", n) }
 

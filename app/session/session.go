@@ -171,6 +171,8 @@ func wireError(c protocol.Command, err error) *protocol.Error {
 		return &protocol.Error{Code: protocol.Conflict, Message: "this key stands for another message of yours in this room"}
 	case errors.Is(err, hub.ErrWatcher):
 		return &protocol.Error{Code: protocol.Forbidden, Message: "watchers only listen"}
+	case errors.Is(err, hub.ErrFull):
+		return &protocol.Error{Code: protocol.Unavailable, Message: "this node has no place for another room: try again later", Temporary: true, RetryAfterMS: 10_000}
 	case errors.Is(err, chat.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		message := "no answer from the log: try again"
 		if _, ok := c.Body.(protocol.Publish); ok {
