@@ -66,6 +66,7 @@ func (c *Config) check(f *faults) {
 	}
 	oneOf("env", c.Env, "development", "production")
 	oneOf("broker", c.Broker, "memory", "redis")
+	oneOf("redis.ack", c.Redis.Ack, "redis", "fsync")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "json", "text")
 	if !isAPPID(c.APPID) {
@@ -79,6 +80,10 @@ func (c *Config) check(f *faults) {
 	}
 	if c.Env == "production" && c.Broker == "memory" {
 		f.add("broker", "memory keeps nothing, and env is production: use redis with redis.url")
+	}
+	raised := c.Redis.Ack != "redis" || c.Redis.Replicas > 0
+	if raised && !f.in("redis.ack", "redis.ack_timeout", "session.command_timeout") && c.Redis.AckTimeout >= c.Session.CommandTimeout {
+		f.add("redis.ack_timeout", "must be less than session.command_timeout (%v)", c.Session.CommandTimeout)
 	}
 	c.checkAuth(f)
 	for _, origin := range c.Gateway.Origins {

@@ -337,6 +337,11 @@ func TestFaults(t *testing.T) {
 		{production + " --broker=redis", ""},
 		{"--retention-messages=256", "retention.messages: must be more than room.window (256)"},
 		{"--retention-messages=257", ""},
+		{"--redis-ack=always", `redis.ack: "always" is none of redis, fsync`},
+		{"--redis-ack=fsync --redis-ack-timeout=4s", "redis.ack_timeout: must be less than session.command_timeout (4s)"},
+		{"--redis-replicas=1 --redis-ack-timeout=4s", "redis.ack_timeout: must be less than session.command_timeout (4s)"},
+		{"--redis-replicas=1 --redis-ack=fsync --redis-ack-timeout=3999ms", ""},
+		{"--redis-ack-timeout=4s", ""},
 		{"--gateway-max-message=4194305 --session-outbox=100000000", "gateway.max_message: must be 4194304 or less: four of the longest messages must fit into what may wait for Redis"},
 		{"--gateway-max-message=4194304 --session-outbox=100000000", ""},
 	} {

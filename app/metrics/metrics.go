@@ -98,6 +98,7 @@ type Broker struct {
 	Refused    uint64
 	Batches    uint64
 	Retries    uint64
+	Unkept     uint64
 
 	Bridged       uint64
 	Heard         uint64
@@ -127,6 +128,7 @@ func (s *Set) WatchBroker(read func() Broker) {
 	counter("appends_total", "Drafts that got a position.", func(b Broker) uint64 { return b.Appends })
 	counter("append_duplicates_total", "Drafts that had a position already: retries under the same key.", func(b Broker) uint64 { return b.Duplicates })
 	counter("append_retries_total", "Calls sent to Redis again because their answer was lost.", func(b Broker) uint64 { return b.Retries })
+	counter("append_unkept_total", "Drafts that have a position and were answered with unavailable, because redis.ack or redis.replicas was not met in time.", func(b Broker) uint64 { return b.Unkept })
 	counter("append_batches_total", "Round trips to Redis that carried appends and signals.", func(b Broker) uint64 { return b.Batches })
 	counter("append_refused_total", "Calls refused because too much waited for Redis.", func(b Broker) uint64 { return b.Refused })
 	gauge("append_queue", "Calls that wait for Redis.", func(b Broker) int { return b.Queued })

@@ -44,12 +44,15 @@ func (b *Broker) append(ctx context.Context, d chat.Publication, seen chat.Posit
 
 // appendCall keeps a copy of the body: the call may outlive its caller.
 func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bool) *call {
-	begin, at := "", ""
+	begin, at, wait := "", "", ""
 	if restoring {
 		begin = "begin"
 	}
 	if !d.At.IsZero() {
 		at = strconv.FormatInt(d.At.UnixMilli(), 10)
+	}
+	if b.options.keep().waits() {
+		wait = "wait"
 	}
 	return &call{
 		script:  appendScript,
@@ -60,7 +63,7 @@ func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bo
 			string(d.From), d.Key, slices.Clone(d.Body), digest(d.Body),
 			strconv.FormatUint(seen.Epoch, 10), strconv.FormatUint(seen.Offset, 10),
 			b.options.Retention, int(max(b.options.RetentionAge/time.Second, 1)), b.options.KeyWindow.Milliseconds(),
-			begin, at,
+			begin, at, wait,
 		},
 		size:  len(d.From) + len(d.Key) + len(d.Body),
 		again: true,

@@ -16,7 +16,9 @@
 --      12 begin       "begin" to begin a new epoch when the log ends before
 --                     what was seen
 --      13 at          the time of a publication that is restored, in ms; ""
---      14 when the appender gives the draft up, in milliseconds of Redis' clock;
+--      14 wait        "wait" when the appender waits for replicas or the disk:
+--                     then something is written whenever a position is answered
+--      15 when the appender gives the draft up, in milliseconds of Redis' clock;
 --         0 for never
 -- Answers { position, time in ms, 1 if it was here before, listening others,
 -- time and key of the one before it: "0 -" if there was none, "? -" if unknown };
@@ -35,7 +37,7 @@ local log, keys, old = KEYS[1], KEYS[2], KEYS[3]
 local own, channel, from, key, body, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local seen_epoch, seen_offset = tonumber(ARGV[7]), tonumber(ARGV[8])
 local keep, keep_seconds, window = ARGV[9], ARGV[10], tonumber(ARGV[11])
-local begin, at, latest = ARGV[12], ARGV[13], tonumber(ARGV[14])
+local begin, at, wait, latest = ARGV[12], ARGV[13], ARGV[14], tonumber(ARGV[15])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -69,6 +71,9 @@ if tail then
     local position, at, of = string.match(first, '^(%S+) (%S+) (%S+)$')
     if of ~= digest then
       return redis.error_reply('CONFLICT the key was used for another body')
+    end
+    if wait == 'wait' then
+      redis.call('EXPIRE', log, keep_seconds)
     end
     return answer(position, at, 1, '? -')
   end

@@ -34,7 +34,7 @@ func (b *Broker) Ask(ctx context.Context, room chat.RoomID, question []byte) (an
 // the queue is full the asker is left without it.
 func (b *Broker) answer(ctx context.Context, channel, id string, body []byte) {
 	message := answerMessage(id, b.node, body)
-	_ = b.commits.submit(ctx, &call{
+	_ = b.signals.submit(ctx, &call{
 		script:  signalScript,
 		channel: channel,
 		args:    []any{message},

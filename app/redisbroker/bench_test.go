@@ -13,20 +13,46 @@ import (
 	"github.com/chatring/chatring/app/redisbroker"
 )
 
-// BenchmarkAppend appends from many sessions at once through one node, with the
-// log in memory only: how far one node and one Redis go. Repeat it with
+// BenchmarkAppend appends from many sessions at once through one node: how far
+// one node and one Redis go, with the log in memory only, and what it costs to
+// keep it better. Repeat it with
 //
 //	go test -run - -bench Append ./app/redisbroker
+//
+// "always" and "everysec" are Redis' appendfsync; "wait" is everysec with a
+// replica that must have each append (redis.replicas=1), and "waitaof" is
+// everysec with an append on disk before it is answered (redis.ack=fsync).
+// TMPDIR says on which disk.
 func BenchmarkAppend(b *testing.B) {
+	everysec := []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 	for _, bytes := range []int{100, 1000} {
-		b.Run(fmt.Sprintf("%dB", bytes), func(b *testing.B) { benchmarkAppend(b, bytes) })
+		b.Run(fmt.Sprintf("%dB", bytes), func(b *testing.B) {
+			benchmarkAppend(b, bytes, redisbroker.Options{URL: chattest.StartRedis(b).URL()})
+		})
 	}
+	b.Run("everysec", func(b *testing.B) {
+		benchmarkAppend(b, 100, redisbroker.Options{URL: chattest.StartRedis(b, everysec...).URL()})
+	})
+	b.Run("always", func(b *testing.B) {
+		r := chattest.StartRedis(b, "--appendonly", "yes", "--appendfsync", "always")
+		benchmarkAppend(b, 100, redisbroker.Options{URL: r.URL()})
+	})
+	b.Run("wait", func(b *testing.B) {
+		r, _ := startPair(b, everysec...)
+		benchmarkAppend(b, 100, redisbroker.Options{URL: r.URL(), Replicas: 1})
+	})
+	b.Run("waitaof", func(b *testing.B) {
+		r := chattest.StartRedis(b, everysec...)
+		if !hasWAITAOF(b, operator(b, r)) {
+			b.Skip("this redis-server has no WAITAOF: it takes 7.2")
+		}
+		benchmarkAppend(b, 100, redisbroker.Options{URL: r.URL(), Fsync: true})
+	})
 }
 
-func benchmarkAppend(b *testing.B, bytes int) {
-	node := newBroker(b, redisbroker.Options{
-		URL: chattest.StartRedis(b).URL(), AppID: "1111", Patience: time.Minute, Log: slog.New(slog.DiscardHandler),
-	})
+func benchmarkAppend(b *testing.B, bytes int, o redisbroker.Options) {
+	o.AppID, o.Patience, o.Log = "1111", time.Minute, slog.New(slog.DiscardHandler)
+	node := newBroker(b, o)
 	chattest.RunBroker(b, node, chattest.NewRecorder())
 	const rooms, sessionsPerCPU = 50, 500
 	var sessions, drafts atomic.Uint64

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +71,7 @@ type committer struct {
 	client   *redis.Client
 	bridge   *bridge
 	counters *counters
+	keep     keep
 	limit    int // bytes
 	log      *slog.Logger
 	wake     chan struct{} // holds one token while the queue may have something; never closed
@@ -87,8 +87,8 @@ type committer struct {
 	closed bool
 }
 
-func newCommitter(client *redis.Client, b *bridge, n *counters, o Options) *committer {
-	return &committer{client: client, bridge: b, counters: n, limit: o.QueueBytes, log: o.Log, wake: make(chan struct{}, 1)}
+func newCommitter(client *redis.Client, b *bridge, n *counters, k keep, o Options) *committer {
+	return &committer{client: client, bridge: b, counters: n, keep: k, limit: o.QueueBytes, log: o.Log, wake: make(chan struct{}, 1)}
 }
 
 // do runs a call and returns the script's reply, or an error that wraps
@@ -210,7 +210,7 @@ func finish(call *call, reply any, err error) {
 // commit sends a batch, hands out the answers, and returns the calls to be
 // sent again, and whether Redis needs a rest before.
 //
-// Each batch ends with a look at Redis' clock. A call that Redis refuses as too
+// Each batch ends with the wait, if there is one, and a look at Redis' clock. A call that Redis refuses as too
 // late though its context lives has shown that the clock was misread, and goes
 // again with the new reading.
 //
@@ -233,18 +233,27 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, r
 		}
 		cmds[i] = pipe.Do(ctx, call.command(c.clock)...)
 	}
+	wait := c.keep.wait(ctx, pipe)
 	now := pipe.Time(ctx)
 	c.counters.batches.Add(1)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	c.read(now)
 	c.bridge.release(claimed)
+	unkept := c.keep.check(wait)
 
 	unloaded := false
 	for i, call := range batch {
 		reply, err := cmds[i].Result()
+		if err == nil {
+			err = unkept
+		}
 		switch {
 		case err == nil:
 			finish(call, reply, nil)
+		case errors.Is(err, errNotKept):
+			c.counters.unkept.Add(1)
+			c.complain("appended, but not acknowledged", "error", err)
+			finish(call, nil, unavailable(err))
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
 			unloaded, rest = true, true
 			again = append(again, call)
@@ -308,8 +317,11 @@ func (c *committer) load(ctx context.Context) {
 	now := pipe.Time(ctx)
 	_, _ = pipe.Exec(ctx)
 	c.read(now)
-	if v := server.Item("Server", "redis_version"); tooOld(v) {
+	switch v := server.Item("Server", "redis_version"); {
+	case olderThan(v, 7, 0):
 		c.complain("Redis is too old: 7.0 or later is needed", "version", v)
+	case c.keep.fsync && olderThan(v, 7, 2):
+		c.complain("Redis is too old for redis.ack=fsync: 7.2 or later is needed, and nothing is acknowledged", "version", v)
 	}
 	for _, l := range loads {
 		if err := l.Err(); err != nil {
@@ -318,9 +330,9 @@ func (c *committer) load(ctx context.Context) {
 	}
 }
 
-// tooOld says whether a version of Redis is known and below 7.
-func tooOld(version string) bool {
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	return err == nil && n < 7
+// olderThan says whether a version of Redis is known and below another.
+func olderThan(version string, major, minor int) bool {
+	var theirs [2]int
+	n, _ := fmt.Sscanf(version, "%d.%d", &theirs[0], &theirs[1])
+	return n == 2 && slices.Compare(theirs[:], []int{major, minor}) < 0
 }

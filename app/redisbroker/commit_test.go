@@ -111,7 +111,7 @@ func TestOldReadingIsForgotten(t *testing.T) {
 // Calls that come back go before those that came meanwhile, in their order: a
 // sender's messages keep it over a batch that was lost.
 func TestCallsKeepTheirOrder(t *testing.T) {
-	c := newCommitter(nil, nil, new(counters), Options{QueueBytes: 1 << 20})
+	c := newCommitter(nil, nil, new(counters), keep{}, Options{QueueBytes: 1 << 20})
 	calls := make([]*call, 4)
 	submit := func(n int) {
 		t.Helper()
@@ -144,7 +144,7 @@ func TestCallsKeepTheirOrder(t *testing.T) {
 
 // A call whose caller is gone is not sent.
 func TestGivenUpCallsAreNotSent(t *testing.T) {
-	c := newCommitter(nil, nil, new(counters), Options{QueueBytes: 1 << 20})
+	c := newCommitter(nil, nil, new(counters), keep{}, Options{QueueBytes: 1 << 20})
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := appendCallOf("gone")
 	if err := c.submit(ctx, gone); err != nil {
@@ -176,7 +176,7 @@ func TestCallKeepsItsBody(t *testing.T) {
 func TestComplaintsAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		c := newCommitter(nil, nil, new(counters), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		c := newCommitter(nil, nil, new(counters), keep{}, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 		for range 3 {
 			for range 1000 {
 				c.complain("no")

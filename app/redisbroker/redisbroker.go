@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -54,6 +55,16 @@ type Options struct {
 	// memory for each publication in it.
 	KeyWindow time.Duration
 
+	// Fsync makes an append wait until Redis has it on disk, whatever its
+	// appendfsync; needs Redis 7.2. Replicas is how many replicas must have it,
+	// too. Turn them up where the loss of Redis' machine must lose nothing.
+	Fsync    bool
+	Replicas int
+	// AckTimeout is how long that may take before the append is answered with
+	// chat.ErrUnavailable, though it has a position, which its key finds out.
+	// Default 2 s.
+	AckTimeout time.Duration
+
 	// Patience ends a call whose context has no deadline. Default 3 s.
 	Patience time.Duration
 	// QueueBytes bounds what waits for Redis on this node; what does not fit
@@ -76,6 +87,7 @@ func (o *Options) setDefaults() {
 	o.Retention = cmp.Or(o.Retention, 10_000)
 	o.RetentionAge = cmp.Or(o.RetentionAge, 7*24*time.Hour)
 	o.KeyWindow = cmp.Or(o.KeyWindow, 5*time.Minute)
+	o.AckTimeout = cmp.Or(o.AckTimeout, 2*time.Second)
 	o.Patience = cmp.Or(o.Patience, 3*time.Second)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 16<<20)
 	o.ProbeEvery = cmp.Or(o.ProbeEvery, time.Second)
@@ -90,6 +102,7 @@ type Broker struct {
 
 	reads     *redis.Client // reads, checks and probes: may be retried
 	commits   *committer
+	signals   *committer // another than commits when those wait to be kept
 	bridge    *bridge
 	questions *questions
 	counters  *counters
@@ -114,7 +127,11 @@ func New(o Options) (*Broker, error) {
 		counters:  new(counters),
 	}
 	b.bridge = newBridge(b, connection)
-	b.commits = newCommitter(commitClient(connection), b.bridge, b.counters, o)
+	b.commits = newCommitter(commitClient(connection, o.keep()), b.bridge, b.counters, o.keep(), o)
+	b.signals = b.commits
+	if o.keep().waits() {
+		b.signals = newCommitter(commitClient(connection, keep{}), b.bridge, b.counters, keep{}, o)
+	}
 	return b, nil
 }
 
@@ -150,7 +167,10 @@ func readClient(o redis.Options) *redis.Client {
 // commitClient returns the client of the committer, which has one round trip
 // out at a time and does its retries itself, because only it knows which are
 // harmless.
-func commitClient(o redis.Options) *redis.Client {
+func commitClient(o redis.Options, k keep) *redis.Client {
+	if k.waits() {
+		o.ReadTimeout += k.timeout
+	}
 	o.MaxRetries = -1
 	o.PoolSize = 1
 	o.MaxActiveConns = 1
@@ -159,17 +179,26 @@ func commitClient(o redis.Options) *redis.Client {
 	return redis.NewClient(&o)
 }
 
+// committers are those that run, each once.
+func (b *Broker) committers() []*committer {
+	if b.signals == b.commits {
+		return []*committer{b.commits}
+	}
+	return []*committer{b.commits, b.signals}
+}
+
 // Run implements chat.Broker.
 func (b *Broker) Run(ctx context.Context, sink chat.Sink) error {
-	committed := make(chan struct{})
-	go func() {
-		defer close(committed)
-		b.commits.run(ctx)
-	}()
+	var committing sync.WaitGroup
+	for _, c := range b.committers() {
+		committing.Go(func() {
+			c.run(ctx)
+			_ = c.client.Close()
+		})
+	}
 	b.bridge.run(ctx, sink)
-	<-committed
+	committing.Wait()
 	_ = b.reads.Close()
-	_ = b.commits.client.Close()
 	return nil
 }
 

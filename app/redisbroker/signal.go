@@ -22,7 +22,7 @@ func (b *Broker) Signal(ctx context.Context, room chat.RoomID, body []byte) erro
 // is about to leave, it is one of them.
 func (b *Broker) tell(ctx context.Context, room chat.RoomID, message []byte) (others int64, claimed bool, err error) {
 	c := tellCall(room, message)
-	reply, err := b.commits.do(ctx, c)
+	reply, err := b.signals.do(ctx, c)
 	if err != nil {
 		return 0, false, err
 	}

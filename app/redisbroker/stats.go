@@ -13,6 +13,7 @@ type Stats struct {
 	Refused    uint64 // calls that found the queue full
 	Batches    uint64 // round trips of appends and signals
 	Retries    uint64 // calls whose answer was lost and that were sent again
+	Unkept     uint64 // drafts that were not kept in time as asked
 
 	Bridged       uint64 // publications, signals and questions that others were told
 	Heard         uint64 // bridge messages that came in
@@ -29,9 +30,9 @@ type Stats struct {
 }
 
 type counters struct {
-	appends, duplicates, refused, batches, retries atomic.Uint64
-	bridged, heard, malformed, unreadable          atomic.Uint64
-	interruptions, probeTimeouts, probes           atomic.Uint64
+	appends, duplicates, refused, batches, retries, unkept atomic.Uint64
+	bridged, heard, malformed, unreadable                  atomic.Uint64
+	interruptions, probeTimeouts, probes                   atomic.Uint64
 }
 
 func (c *counters) appended(known bool, others int64) {
@@ -61,6 +62,7 @@ func (b *Broker) Stats() Stats {
 		Refused:       c.refused.Load(),
 		Batches:       c.batches.Load(),
 		Retries:       c.retries.Load(),
+		Unkept:        c.unkept.Load(),
 		Bridged:       c.bridged.Load(),
 		Heard:         c.heard.Load(),
 		Malformed:     c.malformed.Load(),
@@ -69,9 +71,12 @@ func (b *Broker) Stats() Stats {
 		ProbeTimeouts: c.probeTimeouts.Load(),
 		Probes:        c.probes.Load(),
 	}
-	b.commits.mu.Lock()
-	s.Queued, s.QueuedBytes = len(b.commits.queue), b.commits.bytes
-	b.commits.mu.Unlock()
+	for _, c := range b.committers() {
+		c.mu.Lock()
+		s.Queued += len(c.queue)
+		s.QueuedBytes += c.bytes
+		c.mu.Unlock()
+	}
 	b.bridge.mu.Lock()
 	s.Rooms = len(b.bridge.lines)
 	select {
