@@ -19,9 +19,10 @@ type fault struct {
 	// depends on the bridge. Otherwise they come through HAProxy.
 	split bool
 	env   []string // of scripts/up
+	rate  float64  // messages per second, where the usual ones would be said too soon
 
-	// prepare, if set, is called with the cluster up and nobody in it, or before it
-	// is up. Both may be nil.
+	// build makes a node of its own for this fault; prepare is called when the cluster
+	// is up and nobody is in it. Both may be nil.
 	build   func(ctx context.Context, r *runner) (binary string, err error)
 	prepare func(ctx context.Context, s *scene) error
 
@@ -53,8 +54,15 @@ type bounds struct {
 type scene struct {
 	*cluster
 	runner *runner
+	fault  fault
 	play   *play
 	watch  *watch
+	// What some faults bring along.
+	crowd    *crowd
+	street   *proxy  // between clients and HAProxy
+	phases   []phase // of a rolling restart
+	doorFile string  // HAProxy's file, to be edited
+
 	// entrance is where the players come in; prepare may change it.
 	entrance string
 	began    time.Time // of the fault

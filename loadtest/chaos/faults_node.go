@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -20,4 +22,111 @@ var nodeFaults = []fault{
 		noticed:     socketsEnded,
 		within:      bounds{notice: time.Second, repair: 8 * time.Second, silence: 3 * time.Second},
 	},
+	{
+		name:    "drain",
+		promise: "A node that is told to stop sends its members away over a span, and ends by itself, before it would be killed.",
+		inject:  func(_ context.Context, s *scene) error { return s.signal("ws3", syscall.SIGTERM) },
+		heal: func(ctx context.Context, s *scene) error {
+			pid, err := s.pid("ws3")
+			if err != nil {
+				return err
+			}
+			if err := awaitEnd(ctx, pid); err != nil {
+				return err
+			}
+			s.note("ended after %.1f s", time.Since(s.began).Seconds())
+			if took := time.Since(s.began); took > stopGrace {
+				s.wrong("the node ended after %.1f s, and would be killed after %v", took.Seconds(), stopGrace)
+			}
+			return s.again(ctx, "ws3")
+		},
+		healsItself: true,
+		within:      bounds{repair: 20 * time.Second, silence: time.Second},
+	},
+	{
+		name:    "rolling",
+		promise: "All nodes can be restarted one after the other: nothing is lost, members come back at a bounded rate, and those of the other nodes do not feel it.",
+		rate:    60,
+		prepare: func(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), 400, 3) },
+		inject: func(ctx context.Context, s *scene) error {
+			for i := range nodes {
+				begun := time.Now()
+				part := nodeName(i + 1)
+				if err := s.signal(part, syscall.SIGTERM); err != nil {
+					return err
+				}
+				if err := s.again(ctx, part); err != nil {
+					return err
+				}
+				s.phases = append(s.phases, phase{appID(i + 1), begun, time.Now()})
+			}
+			return nil
+		},
+		healsItself: true,
+		within:      bounds{silence: time.Second},
+		check:       rollingCheck,
+	},
+}
+
+// stopGrace is Compose's stop_grace_period: when a node that drains is killed.
+const stopGrace = 30 * time.Second
+
+// joinsMost is how many members of the crowd may come back within a second. A node
+// has 300 of them, and tells them to come back within five seconds.
+const joinsMost = 150
+
+// A phase is the restart of one node.
+type phase struct {
+	shard      string
+	begun, end time.Time
+}
+
+func rollingCheck(_ context.Context, s *scene, r *row) error {
+	rate := mostPerSecond(s.crowd.joinsSince(s.began))
+	r.note("%d members of a crowd of %d came back within any second at most", rate, len(s.crowd.joinsSince(time.Time{}))-len(s.crowd.joinsSince(s.began)))
+	if rate > joinsMost {
+		r.wrong("%d members came back within a second, more than %d", rate, joinsMost)
+	}
+	quiet, touched := untouched(s.play.all(), s.began, s.phases)
+	if len(quiet) < 200 || len(touched) < 200 {
+		return errors.New("too little was heard to compare")
+	}
+	before, after := quantile(quiet, 0.99), quantile(touched, 0.99)
+	r.note("p99 of untouched members %.1f ms, %.1f ms before", after, before)
+	if most := max(p99Factor*before, before+p99Floor); after > most*s.runner.slack() {
+		r.wrong("p99 of untouched members moved from %.1f to %.1f ms", before, after)
+	}
+	return nil
+}
+
+// The p99 of members that a restart does not touch may move by a tenth. Below the
+// floor, in milliseconds, a tenth is less than what one fsync varies by.
+const (
+	p99Factor = 1.1
+	p99Floor  = 2.0
+)
+
+// untouched splits what was heard, in milliseconds: before the fault, and in the
+// phases of a restart at readers on other nodes that had sat there when it began.
+func untouched(beats []beat, began time.Time, phases []phase) (quiet, during []float64) {
+	for _, b := range beats {
+		for _, d := range b.Heard {
+			if b.At.Before(began) {
+				quiet = append(quiet, d.MS)
+			}
+			for _, p := range phases {
+				joined := b.At.Add(-time.Duration(d.Sits * float64(time.Second)))
+				if b.At.After(p.begun) && b.At.Before(p.end) && d.Shard != p.shard && joined.Before(p.begun) {
+					during = append(during, d.MS)
+				}
+			}
+		}
+	}
+	return quiet, during
+}
+
+// quantile sorts its argument.
+func quantile(v []float64, share float64) float64 {
+	slices.Sort(v)
+	return v[int(share*float64(len(v)-1))]
 }

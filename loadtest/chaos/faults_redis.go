@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -15,42 +18,200 @@ var redisFaults = []fault{
 			return s.signal("redis", syscall.SIGKILL)
 		},
 		hold:    time.Second,
-		heal:    func(ctx context.Context, s *scene) error { return s.again(ctx, "redis") },
+		heal:    redisAgain,
+		noticed: interrupted,
+		within:  bounds{notice: time.Second, repair: 3 * time.Second},
+	},
+	{
+		name:    "redis-restart",
+		promise: "The same for a Redis that is told to stop, and starts again.",
+		inject:  func(_ context.Context, s *scene) error { return s.signal("redis", syscall.SIGTERM) },
+		hold:    time.Second,
+		heal:    redisAgain,
 		noticed: interrupted,
 		within:  bounds{notice: time.Second, repair: 3 * time.Second},
 	},
 	{
 		name:    "redis-pause",
-		promise: "While Redis is silent for 30 s, publishes are answered with unavailable and a hint, nodes stay on the ring, and what waits is bounded.",
-		inject: func(_ context.Context, s *scene) error {
-			return s.signal("redis", syscall.SIGSTOP)
-		},
-		hold: 30 * time.Second,
-		heal: func(_ context.Context, s *scene) error {
-			return s.signal("redis", syscall.SIGCONT)
-		},
-		noticed: anyOf(interrupted, refusing),
-		within:  bounds{notice: 6 * time.Second, repair: 5 * time.Second},
+		promise: "While Redis is silent for 30 s, publishes are answered with unavailable, nodes say degraded and stay on the ring, and afterwards nothing needs a restart.",
+		inject:  func(_ context.Context, s *scene) error { return s.signal("redis", syscall.SIGSTOP) },
+		hold:    30 * time.Second,
+		heal:    func(_ context.Context, s *scene) error { return s.signal("redis", syscall.SIGCONT) },
+		noticed: outage,
+		within:  bounds{notice: 3 * time.Second, repair: 6 * time.Second},
 	},
 	{
 		name:    "bridge-blackhole",
 		promise: "A bridge that swallows everything while TCP stays up is noticed in 3 s, and members of a room on several nodes miss nothing.",
 		quick:   true,
 		split:   true,
+		inject:  func(_ context.Context, s *scene) error { return s.swallow(bridges, 1, 2, 3, 4) },
+		hold:    4 * time.Second,
+		heal:    healProxies,
+		noticed: interrupted,
+		within:  bounds{notice: 3 * time.Second, repair: 8 * time.Second},
+	},
+	{
+		name:    "redis-blackhole",
+		promise: "All ways to Redis swallow everything while TCP stays up: nodes notice in 3 s, and go on when it is over.",
+		inject:  func(_ context.Context, s *scene) error { return s.swallow(everything, 1, 2, 3, 4) },
+		hold:    8 * time.Second,
+		heal:    healProxies,
+		noticed: outage,
+		within:  bounds{notice: 3 * time.Second, repair: 10 * time.Second},
+	},
+	{
+		name:    "deaf-node",
+		promise: "One node that Redis hears and that hears nothing of Redis is noticed in 3 s, and its members miss nothing, in rooms that live on all nodes.",
+		split:   true,
+		inject:  func(_ context.Context, s *scene) error { return s.swallow(answers, 2) },
+		hold:    6 * time.Second,
+		heal:    healProxies,
+		noticed: outage,
+		within:  bounds{notice: 3 * time.Second, repair: 10 * time.Second},
+	},
+	{
+		name:    "lost-answers",
+		promise: "An answer that is lost after the append ran doubles nothing: the append is sent again under its key.",
+		quick:   true,
 		inject: func(_ context.Context, s *scene) error {
 			for _, p := range s.redis {
-				p.swallows(bridges)
+				p.loses("evalsha", 10)
 			}
 			return nil
 		},
 		hold: 4 * time.Second,
-		heal: func(_ context.Context, s *scene) error {
+		heal: healProxies,
+		check: func(_ context.Context, s *scene, r *row) error {
+			lost := 0
 			for _, p := range s.redis {
-				p.heal()
+				lost += p.lostAnswers()
+			}
+			again := s.watch.latest().sum("chatring_append_duplicates_total")
+			r.note("%d answers lost, %.0f drafts had their position already", lost, again)
+			if lost < 10 || again == 0 {
+				return errors.New("hardly an answer was lost: nothing was shown")
 			}
 			return nil
 		},
-		noticed: interrupted,
-		within:  bounds{notice: 3 * time.Second, repair: 8 * time.Second},
+		within: bounds{repair: 3 * time.Second, silence: 2 * time.Second},
 	},
+	{
+		name:    "bridge-kills",
+		promise: "Bridges that Redis cuts again and again lose nothing, in rooms that live on all nodes.",
+		split:   true,
+		inject: func(ctx context.Context, s *scene) error {
+			for range 20 {
+				if _, err := s.ask(ctx, "client", "kill", "type", "pubsub"); err != nil {
+					return err
+				}
+				if !sleep(ctx, 200*time.Millisecond) {
+					return ctx.Err()
+				}
+			}
+			return nil
+		},
+		heal:    func(context.Context, *scene) error { return nil },
+		noticed: interrupted,
+		within:  bounds{notice: time.Second, repair: 3 * time.Second},
+	},
+	{
+		name:    "redis-older",
+		promise: "A Redis that comes back from an older copy loses nothing while nodes live: they notice, append again what it has lost, and tell members.",
+		quick:   true,
+		inject:  redisComesBackOlder,
+		noticed: logLost,
+		within:  bounds{notice: 6 * time.Second, repair: 8 * time.Second},
+		check:   wasHealed,
+	},
+	{
+		name:    "flushall",
+		promise: "The same after FLUSHALL, which breaks no connection, in every room that speaks.",
+		inject: func(ctx context.Context, s *scene) error {
+			_, err := s.ask(ctx, "flushall")
+			return err
+		},
+		noticed: logLost,
+		within:  bounds{notice: 3 * time.Second, repair: 5 * time.Second},
+		check:   wasHealed,
+	},
+	{
+		name:    "redis-full",
+		promise: "A Redis without memory refuses, forgets nothing, and goes on when it has some again.",
+		inject: func(ctx context.Context, s *scene) error {
+			_, err := s.ask(ctx, "config", "set", "maxmemory", "1mb")
+			return err
+		},
+		hold: 4 * time.Second,
+		heal: func(ctx context.Context, s *scene) error {
+			_, err := s.ask(ctx, "config", "set", "maxmemory", "0")
+			return err
+		},
+		noticed: outage,
+		within:  bounds{notice: time.Second, repair: 6 * time.Second},
+	},
+}
+
+// outage is any sign that Redis does not do what it is asked.
+var outage = anyOf(interrupted, refusing, degraded)
+
+// logLost is a node that says that a log has lost its tail.
+func logLost(before, now reading) bool {
+	return rose(before, now, "chatring_resets_total") || rose(before, now, "chatring_restored_total")
+}
+
+func wasHealed(_ context.Context, s *scene, r *row) error {
+	restored := s.watch.latest().sum("chatring_restored_total")
+	r.note("%.0f messages appended again", restored)
+	if restored == 0 || r.Declared == 0 {
+		return errors.New("no log had lost anything, or no member was told: nothing was shown")
+	}
+	return nil
+}
+
+func redisAgain(ctx context.Context, s *scene) error { return s.again(ctx, "redis") }
+
+// swallow loses bytes between some nodes and Redis.
+func (s *scene) swallow(match func(h heading, said []byte) bool, of ...int) error {
+	for _, i := range of {
+		s.redis[i-1].swallows(match)
+	}
+	return nil
+}
+
+func healProxies(_ context.Context, s *scene) error {
+	for _, p := range s.redis {
+		p.heal()
+	}
+	return nil
+}
+
+// redisComesBackOlder copies Redis' files, lets the conversation go on, kills Redis,
+// and starts it again on the copy.
+func redisComesBackOlder(ctx context.Context, s *scene) error {
+	files, older := filepath.Join(s.state, "redis", "appendonlydir"), filepath.Join(s.state, "redis", "older")
+	if err := os.CopyFS(older, os.DirFS(files)); err != nil {
+		return err
+	}
+	if !sleep(ctx, 2*time.Second) {
+		return ctx.Err()
+	}
+	s.began = time.Now()
+	pid, err := s.pid("redis")
+	if err != nil {
+		return err
+	}
+	if err := s.signal("redis", syscall.SIGKILL); err != nil {
+		return err
+	}
+	if err := awaitEnd(ctx, pid); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(files); err != nil {
+		return err
+	}
+	if err := os.Rename(older, files); err != nil {
+		return err
+	}
+	return s.again(ctx, "redis")
 }

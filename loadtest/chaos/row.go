@@ -27,9 +27,15 @@ type row struct {
 	Notes    []string `json:"notes,omitempty"`
 	Broken   []string `json:"broken,omitempty"` // promises
 	Examples []string `json:"examples,omitempty"`
+
+	split int // rooms of the conversation that were on several nodes
 }
 
 func (r *row) ok() bool { return len(r.Broken) == 0 }
+
+func (r *row) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
 
 func (r *row) wrong(format string, args ...any) {
 	r.Broken = append(r.Broken, fmt.Sprintf(format, args...))
@@ -49,6 +55,7 @@ func (r *row) took(found report) {
 	r.Unanswered = f.Unanswered + f.Refused
 	r.Silence = found.Silence
 	r.Examples = f.Examples
+	r.split = found.Placement.Split
 }
 
 // judge compares the row with the promises that hold for all faults, and with the

@@ -49,10 +49,13 @@ func (r *runner) close() {
 }
 
 // script is what is played: the whole excerpt, or less of it in a hurry.
-func (r *runner) script() script {
+func (r *runner) script(f fault) script {
 	s := script{rate: 150, quiet: 450, settle: 30 * time.Second, timeout: 100 * time.Second}
 	if r.quick {
 		s.messages, s.rate, s.quiet = 80, 120, 180
+	}
+	if f.rate > 0 {
+		s.rate, s.quiet = f.rate, int(6*f.rate)
 	}
 	return s
 }
@@ -97,7 +100,7 @@ func (r *runner) play(ctx context.Context, f fault, result *row) (err error) {
 	}
 	env := append([]string{"CHATRING_BIN=" + binary}, f.env...)
 	c, err := startCluster(ctx, r.root, work, r.port, env)
-	s := &scene{cluster: c, runner: r, entrance: c.front()}
+	s := &scene{cluster: c, runner: r, fault: f, entrance: c.front()}
 	defer func() {
 		for _, clean := range slices.Backward(s.cleanups) {
 			clean()
@@ -114,7 +117,7 @@ func (r *runner) play(ctx context.Context, f fault, result *row) (err error) {
 			return err
 		}
 	}
-	if s.play, err = startPlay(r.replay, r.root, work, r.script(), s.doors(f)); err != nil {
+	if s.play, err = startPlay(r.replay, r.root, work, r.script(f), s.doors()); err != nil {
 		return err
 	}
 	defer s.play.kill()
@@ -124,7 +127,7 @@ func (r *runner) play(ctx context.Context, f fault, result *row) (err error) {
 	go func() { defer close(watched); s.watch.run(watching) }()
 	defer func() { unwatch(); <-watched }()
 
-	if err := s.breakAndMend(ctx, f); err != nil {
+	if err := s.breakAndMend(ctx); err != nil {
 		return err
 	}
 	found, err := s.play.wait(ctx)
@@ -132,8 +135,8 @@ func (r *runner) play(ctx context.Context, f fault, result *row) (err error) {
 		return err
 	}
 	result.took(found)
-	s.fill(f, result)
-	if f.split && found.Placement.Split == 0 {
+	s.fill(result)
+	if f.split && result.split == 0 {
 		result.wrong("no room was on several nodes: nothing was shown")
 	}
 	if f.check != nil {
@@ -149,8 +152,8 @@ func (r *runner) play(ctx context.Context, f fault, result *row) (err error) {
 }
 
 // doors are the addresses that players come in at.
-func (s *scene) doors(f fault) []string {
-	if !f.split {
+func (s *scene) doors() []string {
+	if !s.fault.split {
 		return []string{s.entrance}
 	}
 	var all []string
@@ -162,8 +165,9 @@ func (s *scene) doors(f fault) []string {
 
 // breakAndMend waits until the conversation is going well, and has the fault happen
 // in its middle.
-func (s *scene) breakAndMend(ctx context.Context, f fault) error {
-	going := func(b beat) bool { return b.calm() && b.Acknowledged >= s.runner.script().quiet }
+func (s *scene) breakAndMend(ctx context.Context) error {
+	f := s.fault
+	going := func(b beat) bool { return b.calm() && b.Acknowledged >= s.runner.script(f).quiet }
 	if err := s.play.await(ctx, "the conversation was going well", going); err != nil {
 		return err
 	}
@@ -188,7 +192,7 @@ func (s *scene) breakAndMend(ctx context.Context, f fault) error {
 }
 
 // fill adds what was seen beside the conversation.
-func (s *scene) fill(f fault, r *row) {
+func (s *scene) fill(r *row) {
 	r.Notice = -1
 	if at := s.watch.noticedAt(); !at.IsZero() {
 		r.Notice = max(0, at.Sub(s.began).Seconds())
@@ -198,8 +202,9 @@ func (s *scene) fill(f fault, r *row) {
 	r.Notes = append(r.Notes, s.notes...)
 	r.Broken = append(r.Broken, s.broken...)
 	r.Broken = append(r.Broken, s.deaths()...)
+	r.Broken = append(r.Broken, s.watch.unready()...)
 	last := s.play.last()
-	if beats := s.play.all(); len(beats) > 0 && f.hold > 0 && last.At.Before(s.healed) {
+	if beats := s.play.all(); len(beats) > 0 && s.fault.hold > 0 && last.At.Before(s.healed) {
 		r.wrong("the conversation was over before the fault was: nothing was shown")
 	}
 }

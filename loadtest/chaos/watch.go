@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,13 +29,16 @@ type watch struct {
 	before  reading        // when the fault began
 	noticed func(before, now reading) bool
 	first   time.Time // when noticed was first true
+	states  [nodes]string
+	left    []string // what a node said of itself that takes it off the ring
 }
 
 // A reading is what the nodes say at one moment, and how the play stands.
 type reading struct {
-	at    time.Time
-	beat  beat
-	nodes map[int]sample // without those that do not answer
+	at       time.Time
+	beat     beat
+	nodes    map[int]sample // without those that do not answer
+	degraded bool           // a node says so of itself
 }
 
 // A sample is a node's metrics, by name, and by name and labels as printed.
@@ -45,13 +49,18 @@ const watchEvery = 100 * time.Millisecond
 func newWatch(c *cluster, p *play) *watch {
 	return &watch{
 		cluster: c, play: p, peak: make(map[string]int),
-		client: &http.Client{Timeout: time.Second},
+		client: &http.Client{Timeout: 2 * time.Second},
 	}
 }
 
 // run watches until ctx ends.
 func (w *watch) run(ctx context.Context) {
 	defer w.client.CloseIdleConnections()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for i := range nodes {
+		asking.Go(func() { w.askReady(ctx, i+1) })
+	}
 	ticks := time.NewTicker(watchEvery)
 	defer ticks.Stop()
 	for {
@@ -75,6 +84,7 @@ func (w *watch) look(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, s := range samples {
+		now.degraded = now.degraded || w.states[i] == "degraded"
 		if s != nil {
 			now.nodes[i+1] = s
 		}
@@ -89,21 +99,54 @@ func (w *watch) look(ctx context.Context) {
 	}
 }
 
-// ask returns a node's metrics, or nil.
-func (w *watch) ask(ctx context.Context, i int) sample {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.cluster.ops(i)+"/metrics", nil)
+// askReady asks a node how it is, until ctx ends.
+func (w *watch) askReady(ctx context.Context, i int) {
+	for sleep(ctx, 2*watchEvery) {
+		status, b := w.get(ctx, "http://"+w.cluster.ops(i)+"/readyz")
+		var said struct{ Status string }
+		if b == nil || json.Unmarshal(b, &said) != nil {
+			continue // it may be dead
+		}
+		w.mu.Lock()
+		w.states[i-1] = said.Status
+		if status != http.StatusOK && w.cluster.survived(nodeName(i)) {
+			w.left = append(w.left, fmt.Sprintf("node %s said %q", appID(i), said.Status))
+		}
+		w.mu.Unlock()
+	}
+}
+
+// unready is what nodes that no fault has ended have said when they did not want to
+// be on the ring.
+func (w *watch) unready() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.left[:min(len(w.left), 3)]
+}
+
+func (w *watch) get(ctx context.Context, address string) (status int, body []byte) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil
+		return 0, nil
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return nil
+		return 0, nil
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	if body, err = io.ReadAll(resp.Body); err != nil {
+		return 0, nil
+	}
+	return resp.StatusCode, body
+}
+
+// ask returns a node's metrics, or nil.
+func (w *watch) ask(ctx context.Context, i int) sample {
+	status, body := w.get(ctx, "http://"+w.cluster.ops(i)+"/metrics")
+	if status != http.StatusOK {
 		return nil
 	}
-	return parseMetrics(resp.Body)
+	return parseMetrics(bytes.NewReader(body))
 }
 
 // parseMetrics reads the lines of chatring_…; metrics with labels are there with
@@ -222,7 +265,10 @@ func refusing(before, now reading) bool {
 // socketsEnded is a client's socket that ended.
 func socketsEnded(before, now reading) bool { return now.beat.Ended > before.beat.Ended }
 
-// any joins evidence.
+// degraded is a node that says so on /readyz.
+func degraded(_, now reading) bool { return now.degraded }
+
+// anyOf joins evidence.
 func anyOf(evidence ...func(before, now reading) bool) func(before, now reading) bool {
 	return func(before, now reading) bool {
 		for _, e := range evidence {
