@@ -46,7 +46,7 @@ func newCrowd(ctx context.Context, entrance, room string, rooms, members int) *c
 	for m := range members {
 		for r := range rooms {
 			c.running.Go(func() {
-				c.live(ctx, fmt.Sprintf("%s-%d", room, r), fmt.Sprintf("crowd%d", m), slots)
+				c.live(ctx, fmt.Sprintf("%s-%d", room, r), fmt.Sprintf("member%d-%d", r, m), slots)
 			})
 		}
 	}

@@ -18,8 +18,7 @@ type fault struct {
 	// split puts the members of each room on all nodes, so that what they hear
 	// depends on the bridge. Otherwise they come through HAProxy.
 	split bool
-	env   []string // of scripts/up
-	rate  float64  // messages per second, where the usual ones would be said too soon
+	rate  float64 // messages per second, where the usual ones would be said too soon
 
 	// build makes a node of its own for this fault; prepare is called when the cluster
 	// is up and nobody is in it. Both may be nil.
@@ -62,6 +61,8 @@ type scene struct {
 	street   *proxy  // between clients and HAProxy
 	phases   []phase // of a rolling restart
 	doorFile string  // HAProxy's file, to be edited
+	// descriptors is the limit that a node had.
+	descriptors int
 
 	// entrance is where the players come in; prepare may change it.
 	entrance string

@@ -2,9 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 var clientFaults = []fault{
@@ -22,6 +28,15 @@ var clientFaults = []fault{
 		inject:      storm,
 		healsItself: true,
 		within:      bounds{repair: 20 * time.Second},
+	},
+	{
+		name:    "slow-reader",
+		promise: "One reader that stops reading in a loud room is closed as a slow consumer, costs its node a bounded outbox, and closes nobody else.",
+		inject:  stopReading,
+		heal:    func(context.Context, *scene) error { return nil },
+		noticed: func(before, now reading) bool { return rose(before, now, "chatring_slow_consumers_total") },
+		within:  bounds{notice: 20 * time.Second, repair: 2 * time.Second, silence: 2 * time.Second},
+		check:   slowCheck,
 	},
 }
 
@@ -89,6 +104,46 @@ func storm(ctx context.Context, s *scene) error {
 	}
 	if unhinted > 0 {
 		s.wrong("%d were refused and not told when to come back", unhinted)
+	}
+	return nil
+}
+
+// stopReading joins a loud room and reads nothing any more, until the fault is over
+// or the node has had enough.
+func stopReading(ctx context.Context, s *scene) error {
+	loud, stop := context.WithTimeout(context.WithoutCancel(ctx), 25*time.Second)
+	dialer := net.Dialer{Timeout: 5 * time.Second, Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		return errors.Join(raw.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096)
+		}), err)
+	}}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+	ws, _, err := websocket.Dial(ctx, "ws://"+s.front()+"/ws/chat/loud?user=asleep", &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"chatring.v1"}})
+	if err != nil {
+		stop()
+		return err
+	}
+	var floods sync.WaitGroup
+	for range 4 {
+		floods.Go(func() { flood(loud, s.front(), "loud") })
+	}
+	s.cleanup(func() { stop(); floods.Wait(); ws.CloseNow() })
+	for s.watch.noticedAt().IsZero() && sleep(loud, 20*time.Millisecond) {
+	}
+	stop()
+	floods.Wait()
+	return nil
+}
+
+func slowCheck(_ context.Context, s *scene, r *row) error {
+	quiet, during := untouched(s.play.all(), s.began, []phase{{"", s.began, s.healed}})
+	if len(quiet) < 100 || len(during) < 100 {
+		return errors.New("too little was heard to compare")
+	}
+	r.note("p99 of the others %.1f ms, %.1f ms before", quantile(during, 0.99), quantile(quiet, 0.99))
+	if ended := s.play.last().Ended; ended != 0 {
+		r.wrong("%d other sockets were closed", ended)
 	}
 	return nil
 }

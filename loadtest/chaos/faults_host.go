@@ -1,3 +1,288 @@
 package main
 
-var hostFaults []fault
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+var hostFaults = []fault{
+	{
+		name:    "clock",
+		promise: "A clock that jumps an hour ahead on one node, and back, changes neither the order nor the number of messages, in rooms that live on all nodes.",
+		split:   true,
+		build:   buildShiftable,
+		inject:  func(ctx context.Context, s *scene) error { return s.shiftClock(ctx, 2, time.Hour) },
+		hold:    4 * time.Second,
+		heal:    func(ctx context.Context, s *scene) error { return s.shiftClock(ctx, 2, 0) },
+		within:  bounds{repair: time.Second, silence: time.Second},
+	},
+	{
+		name:    "descriptors",
+		promise: "A node without a descriptor left lets newcomers wait and serves those whom it has, and takes newcomers in again when it has some.",
+		inject:  takeDescriptors,
+		hold:    3 * time.Second,
+		heal: func(ctx context.Context, s *scene) error {
+			s.crowd.leave()
+			return s.limitDescriptors(ctx, 2, s.descriptors)
+		},
+		noticed: func(before, now reading) bool { return rose(before, now, "chatring_accept_waits_total") },
+		within:  bounds{notice: 5 * time.Second, repair: 8 * time.Second},
+		check: func(ctx context.Context, s *scene, _ *row) error {
+			sp, err := speak(ctx, s.node(2), "after", "newcomer")
+			if err != nil {
+				return fmt.Errorf("the node takes nobody in: %w", err)
+			}
+			sp.close()
+			return nil
+		},
+	},
+	{
+		name:        "memory",
+		promise:     "A node that reaches its memory limit under a flood and is killed for it takes nothing with it, and the others do not grow.",
+		prepare:     limitMemory,
+		inject:      floodMemory,
+		heal:        func(ctx context.Context, s *scene) error { return s.again(ctx, "ws2") },
+		healsItself: true,
+		within:      bounds{repair: 15 * time.Second, silence: 3 * time.Second},
+	},
+}
+
+// shiftVariable names the folder of the files that say by how many seconds each
+// node's clock is off.
+const shiftVariable = "CHAOS_CLOCK"
+
+// shiftSource is compiled into the node whose clock can jump: it asks the file of
+// its APPID, again and again.
+const shiftSource = `package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func init() {
+	go func() {
+		for {
+			b, err := os.ReadFile(os.Getenv("` + shiftVariable + `") + "/" + os.Getenv("APPID"))
+			if n, bad := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && bad == nil {
+				time.Shift(n)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+}
+`
+
+// buildShiftable builds a node whose wall clock can be set off by a file: a static
+// program takes no library that would lie to it, so time.Now itself is replaced.
+// The monotonic clock, by which Go measures time, goes on as it does when a
+// machine's clock is set.
+func buildShiftable(ctx context.Context, r *runner) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOROOT: %w", err)
+	}
+	original := filepath.Join(strings.TrimSpace(string(out)), "src", "time", "time.go")
+	source, err := os.ReadFile(original)
+	if err != nil {
+		return "", err
+	}
+	shifted, err := shiftable(string(source))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", original, err)
+	}
+	dir := filepath.Join(r.dir, "clock")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	overlay := fmt.Sprintf(`{"Replace":{%q:%q,%q:%q}}`, original, filepath.Join(dir, "time.go"), r.file("app", "shift.go"), filepath.Join(dir, "shift.go"))
+	for name, text := range map[string]string{"time.go": shifted, "shift.go": shiftSource, "overlay.json": overlay} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return "", err
+		}
+	}
+	return build(ctx, r.root, dir, "./app", "-overlay", filepath.Join(dir, "overlay.json"))
+}
+
+// shiftable is the source of package time with a Now that can be set off.
+func shiftable(source string) (string, error) {
+	for _, change := range [][2]string{
+		{"\t\"math/bits\"\n", "\t\"math/bits\"\n\t\"sync/atomic\"\n"},
+		{"\tsec, nsec, mono := runtimeNow()\n\tif mono == 0 {\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += shift.Load()\n\tif mono == 0 {\n"},
+	} {
+		if strings.Count(source, change[0]) != 1 {
+			return "", fmt.Errorf("%q is not there once: this Go has another time.Now", change[0])
+		}
+		source = strings.Replace(source, change[0], change[1], 1)
+	}
+	return source + `
+var shift atomic.Int64
+
+// Shift sets the clock off by seconds.
+func Shift(seconds int64) { shift.Store(seconds) }
+`, nil
+}
+
+// shiftClock sets the clock of a node off, and waits until its answers show it.
+func (s *scene) shiftClock(ctx context.Context, i int, by time.Duration) error {
+	file := filepath.Join(s.state, appID(i))
+	s.cleanup(func() { os.Remove(file) })
+	if err := os.WriteFile(file, []byte(strconv.Itoa(int(by.Seconds()))), 0o600); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		off, err := clockOff(ctx, s.node(i))
+		if err == nil && (off-by).Abs() < 5*time.Second {
+			return nil
+		}
+		if !time.Now().Before(deadline) || !sleep(ctx, 20*time.Millisecond) {
+			return fmt.Errorf("the clock of node %s is off by %v, not by %v: %w", appID(i), off, by, errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// clockOff is how far a node's clock is ahead of ours, to the second.
+func clockOff(ctx context.Context, node string) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+node+"/healthz", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	resp.Body.Close()
+	theirs, err := http.ParseTime(resp.Header.Get("Date"))
+	return time.Until(theirs), err
+}
+
+// takeDescriptors leaves a node a few more descriptors than it has open, and sends
+// it more sockets than that.
+func takeDescriptors(ctx context.Context, s *scene) error {
+	pid, err := s.pid("ws2")
+	if err != nil {
+		return err
+	}
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--output", "HARD", "--noheadings").Output()
+	if err != nil {
+		return fmt.Errorf("prlimit: %w", err)
+	}
+	if s.descriptors, err = strconv.Atoi(strings.TrimSpace(string(out))); err != nil {
+		return err
+	}
+	if err := s.limitDescriptors(ctx, 2, len(open)+20); err != nil {
+		return err
+	}
+	// Directly: HAProxy would send them elsewhere.
+	s.crowd = newCrowd(context.WithoutCancel(ctx), s.node(2), "crowd", 60, 2)
+	s.cleanup(s.crowd.leave)
+	return nil
+}
+
+// limitDescriptors sets the soft limit of a node's descriptors.
+func (s *scene) limitDescriptors(ctx context.Context, i, n int) error {
+	pid, err := s.pid(nodeName(i))
+	if err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, "prlimit", "--pid", strconv.Itoa(pid), fmt.Sprintf("--nofile=%d:", n)).CombinedOutput(); err != nil {
+		return fmt.Errorf("prlimit: %w: %s", err, out)
+	}
+	return nil
+}
+
+// memoryLimit is what node 2 may have, in bytes: twice of what it takes in peace,
+// and a quarter of what its windows may have.
+const memoryLimit = 64 << 20
+
+// limitMemory starts node 2 again in a control group.
+func limitMemory(ctx context.Context, s *scene) error {
+	group, limit := fmt.Sprintf("/sys/fs/cgroup/memory/chatring-chaos-%d", os.Getpid()), "memory.limit_in_bytes"
+	if _, err := os.Stat(filepath.Dir(group)); err != nil { // version 2
+		group, limit = fmt.Sprintf("/sys/fs/cgroup/chatring-chaos-%d", os.Getpid()), "memory.max"
+	}
+	if err := os.Mkdir(group, 0o755); err != nil {
+		return fmt.Errorf("a control group is needed: %w", err)
+	}
+	s.cleanup(func() {
+		// It goes when its last process is gone.
+		for deadline := time.Now().Add(5 * time.Second); os.Remove(group) != nil && time.Now().Before(deadline); {
+			s.signal("ws2", syscall.SIGKILL) //nolint:errcheck // it may have ended
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	if err := os.WriteFile(filepath.Join(group, limit), []byte(strconv.Itoa(memoryLimit)), 0o644); err != nil {
+		return fmt.Errorf("a control group with a memory limit is needed: %w", err)
+	}
+	start := filepath.Join(s.state, "ws2.start")
+	script, err := os.ReadFile(start)
+	if err != nil {
+		return err
+	}
+	limited := strings.Replace(string(script), "\nexec ", "\necho $$ >"+group+"/cgroup.procs || exit\nexec ", 1)
+	if err := os.WriteFile(start, []byte(limited), 0o600); err != nil {
+		return err
+	}
+	pid, err := s.pid("ws2")
+	if err != nil {
+		return err
+	}
+	if err := s.signal("ws2", syscall.SIGKILL); err != nil {
+		return err
+	}
+	if err := awaitEnd(ctx, pid); err != nil {
+		return err
+	}
+	return s.again(ctx, "ws2")
+}
+
+// floodMemory fills the windows of many rooms of node 2 until it is killed.
+func floodMemory(ctx context.Context, s *scene) error {
+	pid, err := s.pid("ws2")
+	if err != nil {
+		return err
+	}
+	flooding, stop := context.WithTimeout(ctx, 20*time.Second)
+	defer stop()
+	var floods sync.WaitGroup
+	for i := range 40 {
+		floods.Go(func() { flood(flooding, s.node(2), fmt.Sprintf("flood-%d", i)) })
+	}
+	ended := awaitEnd(flooding, pid)
+	stop()
+	floods.Wait()
+	if ended != nil {
+		return errors.New("the limit was not reached: nothing was shown")
+	}
+	s.note("killed at %d MiB after %.1f s (control group)", memoryLimit>>20, time.Since(s.began).Seconds())
+	return nil
+}
+
+// flood publishes long messages in a room until it fails.
+func flood(ctx context.Context, entrance, room string) {
+	sp, err := speak(ctx, entrance, room, "flood")
+	if err != nil {
+		return
+	}
+	defer sp.close()
+	for long := strings.Repeat("x", 15<<10); sp.publish(ctx, room, long) == nil; {
+	}
+}

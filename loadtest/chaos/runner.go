@@ -98,7 +98,7 @@ func (r *runner) play(ctx context.Context, f fault, result *row) (err error) {
 			return err
 		}
 	}
-	env := append([]string{"CHATRING_BIN=" + binary}, f.env...)
+	env := []string{"CHATRING_BIN=" + binary, shiftVariable + "=" + filepath.Join(work, "state")}
 	c, err := startCluster(ctx, r.root, work, r.port, env)
 	s := &scene{cluster: c, runner: r, fault: f, entrance: c.front()}
 	defer func() {
