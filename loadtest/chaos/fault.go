@@ -79,6 +79,7 @@ type scene struct {
 func (s *scene) note(format string, args ...any) {
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
+
 func (s *scene) wrong(format string, args ...any) {
 	s.broken = append(s.broken, fmt.Sprintf(format, args...))
 }

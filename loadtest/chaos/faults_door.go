@@ -16,7 +16,7 @@ var doorFaults = []fault{
 		name:    "haproxy-reload",
 		promise: "A reload that adds a node and takes another out closes no socket, and rooms that sit on two nodes from then on stay one room.",
 		prepare: func(ctx context.Context, s *scene) error { return s.ownDoor(ctx, "ws4") },
-		inject:  func(ctx context.Context, s *scene) error { return s.reload(ctx, "ws2") },
+		inject:  func(_ context.Context, s *scene) error { return s.reload("ws2") },
 		hold:    3 * time.Second,
 		within:  bounds{silence: time.Second},
 		check: func(_ context.Context, s *scene, r *row) error {
@@ -93,7 +93,7 @@ func (s *scene) ownDoor(ctx context.Context, without string) error {
 		return err
 	}
 	s.doorFile = filepath.Join(s.state, "haproxy.cfg")
-	s.cleanup(func() { os.Remove(s.doorFile) })
+	s.cleanup(func() { _ = os.Remove(s.doorFile) })
 	if err := os.WriteFile(s.doorFile, withoutServer(b, without), 0o600); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (s *scene) ownDoor(ctx context.Context, without string) error {
 }
 
 // reload reloads HAProxy with the repository's file, less a node.
-func (s *scene) reload(ctx context.Context, without string) error {
+func (s *scene) reload(without string) error {
 	b, err := os.ReadFile(s.runner.file("haproxy", "haproxy.cfg"))
 	if err != nil {
 		return err

@@ -138,7 +138,7 @@ func Shift(seconds int64) { shift.Store(seconds) }
 // shiftClock sets the clock of a node off, and waits until its answers show it.
 func (s *scene) shiftClock(ctx context.Context, i int, by time.Duration) error {
 	file := filepath.Join(s.state, appID(i))
-	s.cleanup(func() { os.Remove(file) })
+	s.cleanup(func() { _ = os.Remove(file) })
 	if err := os.WriteFile(file, []byte(strconv.Itoa(int(by.Seconds()))), 0o600); err != nil {
 		return err
 	}

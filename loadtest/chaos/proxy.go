@@ -62,6 +62,7 @@ func newProxy(target string) (*proxy, error) {
 // everything matches all bytes, bridges those of connections on which a client
 // has subscribed.
 func everything(heading, []byte) bool { return true }
+
 func bridges(_ heading, said []byte) bool {
 	return bytes.Contains(bytes.ToLower(said), []byte("subscribe"))
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -94,7 +96,7 @@ func (l *line) deaf() {
 	l.t.Helper()
 	l.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	b, err := l.in.ReadByte()
-	if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		l.t.Errorf("heard %q, %v, want nothing on a connection that stays up", b, err)
 	}
 }
@@ -103,7 +105,7 @@ func (l *line) deaf() {
 func (l *line) ends() {
 	l.t.Helper()
 	l.SetReadDeadline(time.Now().Add(patience))
-	if b, err := io.ReadAll(l.in); len(b) > 0 || err != nil && strings.Contains(err.Error(), "timeout") {
+	if b, err := io.ReadAll(l.in); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		l.t.Errorf("heard %q, %v, want the end of the connection", b, err)
 	}
 }

@@ -44,7 +44,7 @@ func newRunner(ctx context.Context, o options) (*runner, error) {
 
 func (r *runner) close() {
 	if r.own {
-		os.RemoveAll(r.dir)
+		_ = os.RemoveAll(r.dir)
 	}
 }
 
@@ -91,7 +91,7 @@ func (r *runner) play(ctx context.Context, f fault, result *row) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	binary := r.node
 	if f.build != nil {
 		if binary, err = f.build(ctx, r); err != nil {

@@ -19,7 +19,7 @@ func table(rows []row) string {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%.1f\t%.0f\t%s\n", r.Fault, r.Acknowledged, r.Lost, r.Doubled, r.Disordered,
 			r.Holes, r.Declared, seconds(r.Notice), seconds(r.Repair), r.Silence, r.Peak, verdict(r))
 	}
-	t.Flush()
+	_ = t.Flush() // into memory
 	for _, r := range rows {
 		if len(r.Notes) > 0 {
 			fmt.Fprintf(&b, "%s: %s\n", r.Fault, strings.Join(r.Notes, "; "))
