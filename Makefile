@@ -1,7 +1,7 @@
 # Short words for the scripts that CI runs as well. "make" alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test lint docker-up k6-smoke replay bench
+.PHONY: help run up down test lint docker-up k6-smoke replay chaos bench
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
@@ -29,6 +29,9 @@ k6-smoke: ## a little of everything, with k6 (wants a running cluster)
 
 replay: ## a recorded conversation, checked for loss and order (wants a running cluster)
 	go run ./loadtest/replay
+
+chaos: ## every fault, with a conversation under way (a quarter of an hour)
+	scripts/chaos
 
 bench: ## deliveries per processor second of node 1111, 1,000 members (wants "make up")
 	go run ./loadtest/fanout talk -url ws://127.0.0.1:8081 -pid "$$(cat .run/ws1.pid)"

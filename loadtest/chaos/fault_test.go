@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,41 @@ func TestShiftable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := shiftable(string(b)); err != nil {
+		t.Error(err)
+	}
+}
+
+var faultName = regexp.MustCompile("`([a-z][a-z-]*)`")
+
+// Ensure that docs/guarantees.md names every fault beside a promise, and none that
+// there is not.
+func TestGuarantees(t *testing.T) {
+	b, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := map[string]bool{}
+	for _, f := range faults() {
+		missing[f.name] = true
+	}
+	_, promises, _ := strings.Cut(string(b), "\n## Promises\n")
+	promises, _, _ = strings.Cut(promises, "\n## ")
+	for line := range strings.Lines(promises) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 {
+			continue
+		}
+		for _, m := range faultName.FindAllStringSubmatch(cells[3], -1) {
+			if _, err := pick([]string{m[1]}, false); err != nil {
+				t.Error(err)
+			}
+			delete(missing, m[1])
+		}
+	}
+	for name := range missing {
+		t.Errorf("docs/guarantees.md has no promise that %s proves", name)
+	}
+	if _, err := between(string(b), ""); err != nil {
 		t.Error(err)
 	}
 }

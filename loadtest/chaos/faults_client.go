@@ -50,20 +50,23 @@ func (s *scene) seat(ctx context.Context, entrance string, rooms, members int) e
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for i := range rooms {
-		room := fmt.Sprintf("crowd-%d", i)
-		sp, err := speak(ctx, s.front(), room, "host")
-		if err != nil {
-			return err
-		}
-		err = sp.publish(ctx, room, i)
-		sp.close()
-		if err != nil {
+		if err := s.sayOnce(ctx, fmt.Sprintf("crowd-%d", i)); err != nil {
 			return err
 		}
 	}
 	s.crowd = newCrowd(context.WithoutCancel(ctx), entrance, "crowd", rooms, members)
 	s.cleanup(s.crowd.leave)
 	return s.crowd.await(ctx, rooms*members)
+}
+
+// sayOnce says something in a room.
+func (s *scene) sayOnce(ctx context.Context, room string) error {
+	sp, err := speak(ctx, s.front(), room, "host")
+	if err != nil {
+		return err
+	}
+	defer sp.close()
+	return sp.publish(ctx, room, "here")
 }
 
 func storm(ctx context.Context, s *scene) error {

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -117,8 +119,9 @@ var redisFaults = []fault{
 	},
 	{
 		name:    "redis-older",
-		promise: "A Redis that comes back from an older copy loses nothing while nodes live: they notice, append again what it has lost, and tell members.",
+		promise: "A Redis that comes back from an older copy loses nothing while nodes live: they notice, append again what it has lost, also in rooms in which nobody speaks, and tell members.",
 		quick:   true,
+		prepare: seatSilent,
 		inject:  redisComesBackOlder,
 		noticed: logLost,
 		within:  bounds{notice: 6 * time.Second, repair: 8 * time.Second},
@@ -126,10 +129,13 @@ var redisFaults = []fault{
 	},
 	{
 		name:    "flushall",
-		promise: "The same after FLUSHALL, which breaks no connection, in every room that speaks.",
+		promise: "The same after FLUSHALL, which breaks no connection.",
+		prepare: seatSilent,
 		inject: func(ctx context.Context, s *scene) error {
-			_, err := s.ask(ctx, "flushall")
-			return err
+			if _, err := s.ask(ctx, "flushall"); err != nil {
+				return err
+			}
+			return s.awaitSilent(ctx, silentRooms)
 		},
 		noticed: logLost,
 		within:  bounds{notice: 3 * time.Second, repair: 5 * time.Second},
@@ -169,6 +175,39 @@ func wasHealed(_ context.Context, s *scene, r *row) error {
 	return nil
 }
 
+// silentRooms is how many rooms have a member and a message, and nobody who speaks.
+const silentRooms = 50
+
+func seatSilent(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), silentRooms, 1) }
+
+// silentWithin is how long the logs of silent rooms may be without what they lost
+// when the nodes' bridges are there.
+const silentWithin = 3 * time.Second
+
+// awaitSilent waits until the logs of the silent rooms hold so many messages again,
+// in all.
+func (s *scene) awaitSilent(ctx context.Context, want int) error {
+	begun := time.Now()
+	count := fmt.Sprintf("local n = 0 for i = 0, %d do n = n + redis.call('xlen', 'chatring:{crowd-' .. i .. '}:log') end return n", silentRooms-1)
+	for {
+		got, err := s.ask(ctx, "eval", count, "0")
+		if err != nil {
+			return err
+		}
+		took := time.Since(begun)
+		switch {
+		case got == strconv.Itoa(want):
+			s.note("%d silent rooms whole again after %.1f s", silentRooms, took.Seconds())
+			return nil
+		case took.Seconds() > s.runner.slack()*silentWithin.Seconds():
+			s.wrong("the logs of silent rooms have %s messages after %.1f s, not %d", got, took.Seconds(), want)
+			return nil
+		case !sleep(ctx, 50*time.Millisecond):
+			return ctx.Err()
+		}
+	}
+}
+
 func redisAgain(ctx context.Context, s *scene) error { return s.again(ctx, "redis") }
 
 // swallow loses bytes between some nodes and Redis.
@@ -193,7 +232,12 @@ func redisComesBackOlder(ctx context.Context, s *scene) error {
 	if err := os.CopyFS(older, os.DirFS(files)); err != nil {
 		return err
 	}
-	if !sleep(ctx, 2*time.Second) {
+	for i := range silentRooms {
+		if err := s.sayOnce(ctx, fmt.Sprintf("crowd-%d", i)); err != nil {
+			return err
+		}
+	}
+	if !sleep(ctx, time.Second) {
 		return ctx.Err()
 	}
 	s.began = time.Now()
@@ -213,5 +257,8 @@ func redisComesBackOlder(ctx context.Context, s *scene) error {
 	if err := os.Rename(older, files); err != nil {
 		return err
 	}
-	return s.again(ctx, "redis")
+	if err := s.again(ctx, "redis"); err != nil {
+		return err
+	}
+	return s.awaitSilent(ctx, 2*silentRooms)
 }

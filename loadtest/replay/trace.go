@@ -31,20 +31,23 @@ type delivery struct {
 
 const beatEvery = 100 * time.Millisecond
 
-// writeBeats writes beats until done is closed. An error ends it, and the run is no
-// worse for it.
+// writeBeats writes beats until done is closed, and a last one then. An error ends
+// it, and the run is no worse for it.
 func (p *player) writeBeats(done <-chan struct{}) {
 	ticks := time.NewTicker(beatEvery)
 	defer ticks.Stop()
 	out := json.NewEncoder(p.beats)
-	for {
+	for over := false; ; {
 		if err := out.Encode(p.beat(time.Now())); err != nil {
 			fmt.Fprintln(os.Stderr, "replay: trace:", err)
 			return
 		}
+		if over {
+			return
+		}
 		select {
 		case <-done:
-			return
+			over = true
 		case <-ticks.C:
 		}
 	}
