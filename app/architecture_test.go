@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 // ARCHITECTURE.md says what each is for.
 var mayUse = map[string][]string{
 	"github.com/coder/websocket":          {"loadtest", "clustertest"},
+	"github.com/go-jose/go-jose/v4":       {"auth"},
 	"github.com/golang-jwt/jwt/v5":        {"auth"},
 	"github.com/lxzan/gws":                {"gateway"},
 	"github.com/prometheus/client_golang": {"metrics", "api"},

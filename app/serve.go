@@ -34,6 +34,7 @@ type node struct {
 	config  config.Config
 	count   *metrics.Set
 	health  *api.Health
+	keys    *auth.JWT // nil: dev mode
 	gateway *gateway.Gateway
 	serving *http.Server
 	ops     *http.Server // nil: none
@@ -79,6 +80,9 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 	defer end()
 	parts.Go(func() error { return n.hub.Run(life) })
 	parts.Go(func() error { return n.cluster.Run(life) })
+	if n.keys != nil {
+		parts.Go(func() error { return n.keys.Run(life) })
+	}
 	parts.Go(func() error {
 		return unlessClosed(n.serving.Serve(&gateway.Listener{Listener: ln, Count: &n.count.Gateway}))
 	})
@@ -133,11 +137,14 @@ func build(c config.Config) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	authenticator, err := newAuthenticator(c)
-	if err != nil {
-		return nil, err
-	}
 	n := &node{config: c, count: count, health: api.NewHealth(broker.Check)}
+	var authenticator auth.Authenticator = auth.Dev{}
+	if c.Auth.Mode != "dev" {
+		if n.keys, err = newJWT(c); err != nil {
+			return nil, err
+		}
+		authenticator = n.keys
+	}
 	n.hub = hub.New(broker, hub.Options{
 		Rooms: c.Room.Max, Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace,
@@ -176,11 +183,12 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 	return b, nil
 }
 
-func newAuthenticator(c config.Config) (auth.Authenticator, error) {
-	if c.Auth.Mode == "dev" {
-		return auth.Dev{}, nil
-	}
-	return auth.NewJWT(c.Auth.SecretFile)
+func newJWT(c config.Config) (*auth.JWT, error) {
+	return auth.NewJWT(auth.Options{
+		SecretFile: c.Auth.SecretFile, KeyFile: c.Auth.KeyFile, JWKSURL: c.Auth.JWKSURL,
+		Algorithms: c.Auth.Algorithms, Issuer: c.Auth.Issuer, Audience: c.Auth.Audience,
+		Leeway: c.Auth.Leeway, MaxLife: c.Auth.MaxLife, OpenRooms: c.Auth.OpenRooms,
+	})
 }
 
 // maxStrikes is how many frames in a row may be no command.

@@ -105,13 +105,9 @@ func (c *Config) check(f *faults) {
 func (c *Config) checkAuth(f *faults) {
 	switch c.Auth.Mode {
 	case "dev":
-		if c.Env == "production" {
-			f.add("auth.mode", "dev believes every name, and env is production: use jwt with auth.secret_file")
-		}
+		c.checkDev(f)
 	case "jwt":
-		if c.Auth.SecretFile == "" {
-			f.add("auth.secret_file", "is needed by auth.mode jwt (try: openssl rand -hex 32 > secret)")
-		}
+		c.checkJWT(f)
 	case "":
 		if !f.in("listen", "broker") {
 			f.add("auth.mode", "must be said, because this is no memory broker on loopback: --auth-mode jwt, or --auth-mode dev, which believes every name")
@@ -119,6 +115,63 @@ func (c *Config) checkAuth(f *faults) {
 	default:
 		f.add("auth.mode", "%q is none of dev, jwt", c.Auth.Mode)
 	}
+}
+
+// checkDev keeps dev mode apart from whatever says that tokens are meant.
+func (c *Config) checkDev(f *faults) {
+	if c.Env == "production" {
+		f.add("auth.mode", "dev believes every name, and env is production: use jwt with auth.secret_file, auth.key_file or auth.jwks_url")
+	}
+	for _, s := range []struct{ key, value string }{
+		{"auth.secret_file", c.Auth.SecretFile},
+		{"auth.key_file", c.Auth.KeyFile},
+		{"auth.jwks_url", c.Auth.JWKSURL},
+		{"auth.issuer", c.Auth.Issuer},
+		{"auth.audience", c.Auth.Audience},
+	} {
+		if s.value != "" {
+			f.add(s.key, "is for tokens, and auth.mode is dev, which believes every name: set auth.mode to jwt, or leave this out")
+		}
+	}
+}
+
+func (c *Config) checkJWT(f *faults) {
+	a := &c.Auth
+	if !c.hasKeys() {
+		f.add("auth.mode", "jwt needs auth.secret_file (try: openssl rand -hex 32 >secret), auth.key_file or auth.jwks_url")
+	}
+	if a.JWKSURL != "" && !isKeyAddress(a.JWKSURL) {
+		f.add("auth.jwks_url", "is no address without a password in it: it looks like https://login.example.com/.well-known/jwks.json")
+	}
+	for _, alg := range a.Algorithms {
+		if !slices.Contains([]string{"HS256", "RS256", "ES256", "EdDSA"}, alg) {
+			f.add("auth.algorithms", "%q is none of HS256, RS256, ES256, EdDSA", alg)
+		}
+	}
+	if a.SecretFile != "" && !slices.Contains(a.Algorithms, "HS256") {
+		f.add("auth.algorithms", "must have HS256, because auth.secret_file is set")
+	}
+	if (a.KeyFile != "" || a.JWKSURL != "") && !slices.ContainsFunc(a.Algorithms, func(alg string) bool { return alg != "HS256" }) {
+		f.add("auth.algorithms", "must have RS256, ES256 or EdDSA, because there are public keys (auth.key_file, auth.jwks_url)")
+	}
+	if c.Env != "production" {
+		return
+	}
+	if a.Issuer == "" {
+		f.add("auth.issuer", `is needed when env is production: what the issuer of the tokens writes into "iss"`)
+	}
+	if a.Audience == "" {
+		f.add("auth.audience", `is needed when env is production: what the issuer writes into "aud" of the tokens that are for this cluster`)
+	}
+	if a.JWKSURL != "" && !strings.HasPrefix(strings.ToLower(a.JWKSURL), "https:") {
+		f.add("auth.jwks_url", "must begin with https: when env is production: whoever sits between could make tokens")
+	}
+}
+
+// isKeyAddress says whether keys can be fetched from s.
+func isKeyAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil
 }
 
 func isAPPID(s string) bool {

@@ -31,8 +31,16 @@ type Config struct {
 		AckTimeout time.Duration `mapstructure:"ack_timeout"`
 	} `mapstructure:"redis"`
 	Auth struct {
-		Mode       string `mapstructure:"mode"`
-		SecretFile string `mapstructure:"secret_file"`
+		Mode       string        `mapstructure:"mode"`
+		SecretFile string        `mapstructure:"secret_file"`
+		KeyFile    string        `mapstructure:"key_file"`
+		JWKSURL    string        `mapstructure:"jwks_url"`
+		Algorithms []string      `mapstructure:"algorithms"`
+		Issuer     string        `mapstructure:"issuer"`
+		Audience   string        `mapstructure:"audience"`
+		Leeway     time.Duration `mapstructure:"leeway"`
+		MaxLife    time.Duration `mapstructure:"max_life"`
+		OpenRooms  []string      `mapstructure:"open_rooms"`
 	} `mapstructure:"auth"`
 	Log struct {
 		Level  string `mapstructure:"level"`
@@ -94,8 +102,16 @@ var Knobs = []Knob{
 	{"redis.ack", "redis", nil, `What an acknowledged message waits for. "redis": Redis' answer. "fsync": that Redis has it on disk, whatever its appendfsync (Redis 7.2 or later).`},
 	{"redis.replicas", 0, 0, "How many replicas of Redis must have a message before it is acknowledged. Raise it where a failover must lose nothing."},
 	{"redis.ack_timeout", 2 * time.Second, time.Millisecond, "How long redis.ack and redis.replicas may take before a message is answered with unavailable. Keep it below session.command_timeout."},
-	{"auth.mode", "", nil, `"jwt": tokens. "dev": everybody is who they say they are. Empty: dev for a memory broker on loopback, else an error.`},
-	{"auth.secret_file", "", nil, "File with the secret of the tokens (HS256), 32 bytes or more. Needed by jwt."},
+	{"auth.mode", "", nil, `"jwt": tokens. "dev": everybody is who they say they are. Empty: jwt when one of the three below is set, dev for a memory broker on loopback, else an error.`},
+	{"auth.secret_file", "", nil, "File with the secrets of the tokens (HS256), 32 bytes or more each, one a line: all verify. Read again when it changes."},
+	{"auth.key_file", "", nil, "File with the public keys of the tokens (RS256, ES256, EdDSA): PEM, or a JWKS. Read again when it changes."},
+	{"auth.jwks_url", "", nil, "Where the issuer publishes its keys, as a JWKS. Fetched every five minutes, and for an unknown key at most once a minute."},
+	{"auth.algorithms", []string{"HS256", "RS256", "ES256", "EdDSA"}, nil, "What tokens may be signed by. The type of a key says which of them it is for."},
+	{"auth.issuer", "", nil, `What a token's "iss" must be. Needed in production. Empty: not looked at.`},
+	{"auth.audience", "", nil, `What a token's "aud" must be or contain: the name of this cluster at the issuer. Needed in production. Empty: not looked at.`},
+	{"auth.leeway", 30 * time.Second, time.Duration(0), "How far the clocks of the issuer and of this node may differ."},
+	{"auth.max_life", 30 * 24 * time.Hour, time.Second, "Longest time from a token's iat (without one, from now) to its exp. The shorter, the sooner revoked tokens can be forgotten."},
+	{"auth.open_rooms", []string{"*"}, nil, "Rooms that a token without grants may write, as patterns: names in which * stands for any characters. Empty: none."},
 	{"log.level", "info", nil, "debug, info, warn or error."},
 	{"log.format", "json", nil, "json or text."},
 	{"gateway.max_connections", int64(15000), 1, "Sockets of this node; more are refused with 503. Each takes a file descriptor: keep it below ulimit -n."},
@@ -140,12 +156,15 @@ func (k Knob) setBy() string {
 		names = append(names, "APPID")
 	}
 	for _, name := range names {
-		if value, ok := os.LookupEnv(name); value != "" || ok && k.Key == "ops.listen" {
+		if value, ok := os.LookupEnv(name); value != "" || ok && k.mayBeEmpty() {
 			return name
 		}
 	}
 	return ""
 }
+
+// mayBeEmpty says that an empty variable sets the knob: it turns something off.
+func (k Knob) mayBeEmpty() bool { return k.Key == "ops.listen" || k.Key == "auth.open_rooms" }
 
 // Flag returns the knob's flag, without the dashes before it.
 func (k Knob) Flag() string {
@@ -193,14 +212,32 @@ func Load(fs *pflag.FlagSet, file string) (Config, error) {
 	if err := v.UnmarshalExact(&c); err != nil {
 		return Config{}, cmp.Or(f.err(), fmt.Errorf("configuration: %w", err))
 	}
-	for i, origin := range c.Gateway.Origins {
-		c.Gateway.Origins[i] = strings.TrimSpace(origin)
+	for _, list := range [][]string{c.Gateway.Origins, c.Auth.Algorithms, c.Auth.OpenRooms} {
+		for i, entry := range list {
+			list[i] = strings.TrimSpace(entry)
+		}
 	}
-	if c.Auth.Mode == "" && c.Broker == "memory" && isLoopback(c.Listen) {
-		c.Auth.Mode = "dev"
+	if c.Auth.Mode == "" {
+		c.Auth.Mode = c.modeUnsaid()
 	}
 	c.check(&f)
 	return c, f.err()
+}
+
+// modeUnsaid is the auth.mode of who says none; empty: it must be said.
+func (c *Config) modeUnsaid() string {
+	if c.hasKeys() {
+		return "jwt"
+	}
+	if c.Broker == "memory" && isLoopback(c.Listen) {
+		return "dev"
+	}
+	return ""
+}
+
+// hasKeys says whether any key of tokens is given.
+func (c *Config) hasKeys() bool {
+	return c.Auth.SecretFile != "" || c.Auth.KeyFile != "" || c.Auth.JWKSURL != ""
 }
 
 // Values returns what each of Knobs is set to, for people to read; passwords
@@ -219,7 +256,7 @@ func Values(fs *pflag.FlagSet, file string) ([]string, error) {
 		case []string:
 			values[i] = strings.Join(v.GetStringSlice(k.Key), ",")
 		}
-		if k.Key == "redis.url" {
+		if k.Key == "redis.url" || k.Key == "auth.jwks_url" {
 			values[i] = withoutPassword(values[i])
 		}
 	}

@@ -108,8 +108,12 @@ func other(k config.Knob) string {
 		return "warn"
 	case "log.format":
 		return "text"
-	case "gateway.origins":
+	case "gateway.origins", "auth.jwks_url":
 		return "https://a.example"
+	case "auth.algorithms":
+		return "ES256"
+	case "auth.open_rooms":
+		return "lobby"
 	}
 	switch d := k.Default.(type) {
 	case int:
@@ -201,7 +205,7 @@ func TestAPPID(t *testing.T) {
 }
 
 // An empty variable is as good as none, but for the operators' port, which it
-// turns off.
+// turns off, and for the rooms that are open to every token: it leaves none.
 func TestEmptyEnvironment(t *testing.T) {
 	clean(t)
 	for _, k := range config.Knobs {
@@ -214,7 +218,10 @@ func TestEmptyEnvironment(t *testing.T) {
 	if c.Ops.Listen != "" {
 		t.Errorf("ops.listen = %q, want none", c.Ops.Listen)
 	}
-	if c.APPID != "1111" || c.Gateway.Ping != 25*time.Second {
+	if len(c.Auth.OpenRooms) != 0 {
+		t.Errorf("auth.open_rooms = %q, want none", c.Auth.OpenRooms)
+	}
+	if c.APPID != "1111" || c.Gateway.Ping != 25*time.Second || len(c.Auth.Algorithms) != 4 {
 		t.Errorf("%+v", c)
 	}
 	if c, err := config.Load(flags(t, "--ops-listen", ":1"), ""); err != nil || c.Ops.Listen != ":1" {
@@ -267,8 +274,18 @@ func TestAuthMode(t *testing.T) {
 		{"--env=production", ""},
 		{"--env=production --auth-mode=dev", ""},
 		{"--env=production --auth-mode=jwt", ""},
-		{"--env=production --auth-mode=jwt --auth-secret-file=f --broker=redis", "jwt"},
+		{"--env=production --auth-mode=jwt --auth-secret-file=f --auth-issuer=i --auth-audience=a --broker=redis", "jwt"},
 		{"--auth-mode=basic", ""},
+		{"--auth-secret-file=f", "jwt"},
+		{"--listen=:8080 --broker=redis --auth-key-file=f", "jwt"},
+		{"--auth-jwks-url=https://a.example/keys", "jwt"},
+		{"--auth-mode=jwt", ""},
+		{"--auth-mode=dev --auth-secret-file=f", ""},
+		{"--auth-mode=dev --auth-key-file=f", ""},
+		{"--auth-mode=dev --auth-jwks-url=https://a.example/keys", ""},
+		{"--auth-mode=dev --auth-issuer=i", ""},
+		{"--auth-mode=dev --auth-audience=a", ""},
+		{"--auth-issuer=i", ""},
 	} {
 		got, err := config.Load(flags(t, strings.Fields(c.args)...), "")
 		if (err != nil) != (c.mode == "") || err == nil && got.Auth.Mode != c.mode {
@@ -326,7 +343,8 @@ func TestMinimums(t *testing.T) {
 // not go together are refused.
 func TestFaults(t *testing.T) {
 	clean(t)
-	const production = "--env=production --auth-mode=jwt --auth-secret-file=f"
+	const production = "--env=production --auth-secret-file=f --auth-issuer=i --auth-audience=a"
+	const jwt = "--auth-mode=jwt --auth-secret-file=f"
 	for _, c := range []struct{ args, fault string }{
 		{"--broker=nats", `broker: "nats" is none of memory, redis`},
 		{"--listen=nonsense", `listen: "nonsense" is no address: it looks like 127.0.0.1:8080, or :8080 for all of this machine's`},
@@ -335,6 +353,20 @@ func TestFaults(t *testing.T) {
 		{"--listen=:9000", "auth.mode: must be said, because this is no memory broker on loopback: --auth-mode jwt, or --auth-mode dev, which believes every name"},
 		{production, "broker: memory keeps nothing, and env is production: use redis with redis.url"},
 		{production + " --broker=redis", ""},
+		{"--env=production --broker=redis --auth-secret-file=f --auth-issuer=i", `auth.audience: is needed when env is production: what the issuer writes into "aud" of the tokens that are for this cluster`},
+		{"--env=production --broker=redis --auth-secret-file=f --auth-audience=a", `auth.issuer: is needed when env is production: what the issuer of the tokens writes into "iss"`},
+		{production + " --broker=redis --auth-jwks-url=HTTP://a.example/keys", "auth.jwks_url: must begin with https: when env is production: whoever sits between could make tokens"},
+		{production + " --broker=redis --auth-jwks-url=https://a.example/keys", ""},
+		{"--auth-jwks-url=http://localhost:1/keys", ""},
+		{"--auth-jwks-url=a.example/keys", "auth.jwks_url: is no address without a password in it: it looks like https://login.example.com/.well-known/jwks.json"},
+		{"--auth-jwks-url=https://me:hunter2@a.example/keys", "auth.jwks_url: is no address without a password in it: it looks like https://login.example.com/.well-known/jwks.json"},
+		{"--auth-mode=jwt", "auth.mode: jwt needs auth.secret_file (try: openssl rand -hex 32 >secret), auth.key_file or auth.jwks_url"},
+		{"--auth-mode=dev --auth-secret-file=f", "auth.secret_file: is for tokens, and auth.mode is dev, which believes every name: set auth.mode to jwt, or leave this out"},
+		{"--auth-mode=dev --auth-audience=a", "auth.audience: is for tokens, and auth.mode is dev, which believes every name: set auth.mode to jwt, or leave this out"},
+		{jwt + " --auth-algorithms=HS256,none", `auth.algorithms: "none" is none of HS256, RS256, ES256, EdDSA`},
+		{jwt + " --auth-algorithms=RS256", "auth.algorithms: must have HS256, because auth.secret_file is set"},
+		{"--auth-key-file=f --auth-algorithms=HS256", "auth.algorithms: must have RS256, ES256 or EdDSA, because there are public keys (auth.key_file, auth.jwks_url)"},
+		{jwt + " --auth-key-file=f --auth-algorithms=HS256,ES256", ""},
 		{"--retention-messages=256", "retention.messages: must be more than room.window (256)"},
 		{"--retention-messages=257", ""},
 		{"--redis-ack=always", `redis.ack: "always" is none of redis, fsync`},
@@ -379,7 +411,7 @@ func TestValues(t *testing.T) {
 		"redis://:hunter2%zz@redis",
 		"redis://:hunter2@redis:port",
 	} {
-		values, err := config.Values(flags(t, "--redis-url", url, "--gateway-ping=7s"), "")
+		values, err := config.Values(flags(t, "--redis-url", url, "--auth-jwks-url", url, "--gateway-ping=7s"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
