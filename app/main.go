@@ -40,12 +40,18 @@ func run(args []string) int {
 	cmd := rootCommand()
 	cmd.SetArgs(args)
 	err := cmd.Execute()
-	if err == nil {
-		return exitOK
+	if err != nil {
+		cmd.PrintErrln("chatring:", err)
 	}
-	fmt.Fprintln(os.Stderr, "chatring:", err)
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
 	var usage usageError
-	if errors.As(err, &usage) {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
 		return exitUsage
 	}
 	return exitFailed
@@ -112,6 +118,7 @@ Exit codes: 0 all is well, 1 it failed, 2 wrong arguments or settings.`,
 				return showConfig(cmd, file)
 			},
 		},
+		tokenCommand(load),
 		&cobra.Command{
 			Use: "version", Short: "Show what this is", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
