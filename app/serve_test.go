@@ -2,16 +2,22 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/pflag"
 
 	"github.com/chatring/chatring/app/config"
@@ -151,10 +157,69 @@ func TestDrain(t *testing.T) {
 // A secret that cannot be used is a wrong setting, for whoever looks at the
 // settings as for whoever serves.
 func TestSecretIsASetting(t *testing.T) {
-	none := filepath.Join(t.TempDir(), "none")
+	none, short := filepath.Join(t.TempDir(), "none"), writeFile(t, []byte("short"))
 	for _, verb := range []string{"config", "serve"} {
-		if got := run([]string{verb, "--listen=127.0.0.1:0", "--ops-listen=", "--auth-mode=jwt", "--auth-secret-file=" + none}); got != exitUsage {
-			t.Errorf("%s exits with %d, want %d", verb, got, exitUsage)
+		for _, setting := range []string{"--auth-secret-file=" + none, "--auth-key-file=" + none, "--auth-secret-file=" + short} {
+			if got := run([]string{verb, "--listen=127.0.0.1:0", "--ops-listen=", "--auth-mode=jwt", setting}); got != exitUsage {
+				t.Errorf("%s %s exits with %d, want %d", verb, setting, got, exitUsage)
+			}
 		}
+	}
+}
+
+// A node that is told where its issuer's keys are fetches them by itself, and
+// takes its tokens.
+func TestNodeFetchesKeys(t *testing.T) {
+	private, public := keyPair(t)
+	block, _ := pem.Decode([]byte(readDoc(t, public)))
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key, KeyID: "k1"}}})
+	}))
+	defer issuer.Close()
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	if err := flags.Parse([]string{"--ops-listen=", "--auth-jwks-url=" + issuer.URL}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(flags, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := build(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	told, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.run(told, ln, nil) }()
+	token, errs, code := chatring(t, "", "token", "--user=alice", "--private-key", private)
+	if code != exitOK {
+		t.Fatal(errs)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		socket, resp, err := websocket.Dial(ctx, "ws://node/ws/chat/lobby", &websocket.DialOptions{
+			HTTPClient: ln.client(), HTTPHeader: http.Header{"Authorization": {"Bearer " + strings.TrimSpace(token)}},
+		})
+		if resp != nil && resp.Body != nil {
+			_ = resp.Body.Close()
+		}
+		if err == nil {
+			_ = socket.CloseNow()
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the token is not taken: %v", err)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

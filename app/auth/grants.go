@@ -121,9 +121,6 @@ func parseGrants(claim any) (grants, error) {
 	if !ok {
 		return grants{}, errors.New("want a list")
 	}
-	if len(list) > maxGrants {
-		return grants{}, fmt.Errorf("there are %d, want %d at the most", len(list), maxGrants)
-	}
 	all := make([]Grant, len(list))
 	for i, entry := range list {
 		g, _ := entry.(map[string]any)

@@ -30,7 +30,7 @@ type Options struct {
 
 // Bounds of what a stranger may make a node look at.
 const (
-	maxToken = 8 << 10 // bytes, as much as HAProxy lets through
+	maxToken = 8 << 10 // bytes
 	maxKeyID = 256     // bytes
 )
 

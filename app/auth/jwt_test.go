@@ -183,6 +183,36 @@ func TestHostileTokens(t *testing.T) {
 	}
 }
 
+// What is taken is spelled in the one way in which its bytes can be, and signed
+// with the secret.
+func FuzzTokens(f *testing.F) {
+	o := options()
+	o.SecretFile = file(f, secret)
+	j := newJWT(f, o)
+	f.Add(hmac.sign(f, claims(nil)))
+	f.Add(hmac.sign(f, claims(nil), "kid", "k") + "\n")
+	f.Add(pairs()["EdDSA"].named(f, claims(nil)))
+	f.Fuzz(func(t *testing.T, token string) {
+		id, err := j.Authenticate(auth.Credentials{Token: token})
+		if err != nil {
+			return
+		}
+		text := token[:strings.LastIndex(token, ".")]
+		for part := range strings.SplitSeq(text, ".") {
+			if b, err := base64.RawURLEncoding.DecodeString(part); err != nil || base64.RawURLEncoding.EncodeToString(b) != part {
+				t.Errorf("%q makes %v", token, id)
+			}
+		}
+		signature, err := jwt.SigningMethodHS256.Sign(text, []byte(secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != text+"."+base64.RawURLEncoding.EncodeToString(signature) {
+			t.Errorf("%q makes %v", token, id)
+		}
+	})
+}
+
 // sameBytes is the token with another last letter, whose additional bits are
 // not of the signature, and so must be zero.
 func sameBytes(t *testing.T, token string) string {

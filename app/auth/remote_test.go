@@ -233,7 +233,7 @@ func TestSlowIssuerHoldsNobody(t *testing.T) {
 }
 
 // Over a real connection: the address alone is asked, redirects are not
-// followed, and keys that cannot be used are left out.
+// followed, what is too long is not read, and keys that cannot be used are left out.
 func TestFetch(t *testing.T) {
 	one := newPair(t, "one")
 	body := fmt.Sprintf(`{"keys":[{"kty":"oct","k":"AAAA","kid":"s"},{"kty":"new"},7,%s]}`, strings.TrimSuffix(strings.TrimPrefix(jwks(t, one), `{"keys":[`), `]}`))
@@ -243,6 +243,8 @@ func TestFetch(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		case "/elsewhere":
 			http.Redirect(w, r, "/jwks.json", http.StatusFound)
+		case "/huge":
+			_, _ = io.WriteString(w, body+strings.Repeat(" ", auth.MaxJWKS))
 		}
 	}))
 	defer server.Close()
@@ -258,8 +260,11 @@ func TestFetch(t *testing.T) {
 	if taken(t, j, hmac.sign(t, claims(nil), "kid", "s")) {
 		t.Error("a secret that is published is used")
 	}
-	o.JWKSURL = server.URL + "/elsewhere"
-	if err := newJWT(t, o).Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "302") {
-		t.Errorf("a redirect: %v, want refused", err)
+	for path, want := range map[string]string{"/elsewhere": "it answers 302", "/huge": "more than 1048576 bytes"} {
+		o.JWKSURL = server.URL + path
+		j := newJWT(t, o)
+		if err := j.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
 	}
 }
