@@ -101,7 +101,7 @@ func makeToken(cmd *cobra.Command, c config.Config, privateKey string, claims au
 	}
 	if c.Auth.Mode == "jwt" {
 		if _, err := check(cmd, c, token); err != nil {
-			cmd.PrintErrln("chatring: WARNING: a node with these settings would refuse it:", err)
+			cmd.PrintErrln("chatring: WARNING: a node with these settings would not take it:", err)
 		}
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), token)

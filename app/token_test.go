@@ -91,7 +91,7 @@ func TestTokenExplain(t *testing.T) {
 	token, _, _ := chatring(t, "", "token", "--user=alice", secret)
 	token = strings.TrimSpace(token)
 	long, errs, code := chatring(t, "", "token", "--user=alice", "--for=9999h", secret)
-	if code != exitOK || !strings.Contains(errs, "WARNING: a node with these settings would refuse it: valid for") {
+	if code != exitOK || !strings.Contains(errs, "WARNING: a node with these settings would not take it: valid for") {
 		t.Errorf("a token for more than a year: %q %d", errs, code)
 	}
 	for _, c := range []struct {
