@@ -88,7 +88,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	labels := touchVectors(t, reflect.ValueOf(set).Elem())
 	answer := httptest.NewRecorder()
 	health := api.NewHealth(nil)
-	api.Operators(health, set).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	api.Operators(health, set, nil).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	printed := answer.Body.String()
 
 	kinds := map[string]string{}

@@ -111,6 +111,7 @@ Exit codes: 0 all is well, 1 it failed, 2 wrong arguments or settings.`,
 				return healthcheck(cmd.Context(), c.Listen)
 			},
 		},
+		logoutCommand(load),
 		&cobra.Command{
 			Use: "config", Args: noArgs,
 			Short: "Show every setting, its value and what it is for; check them",
@@ -156,16 +157,13 @@ func buildVersion() string {
 
 // healthcheck asks /healthz of the node that listens on this machine.
 func healthcheck(ctx context.Context, listen string) error {
-	host, port, err := net.SplitHostPort(listen)
+	address, err := fromHere(listen)
 	if err != nil {
 		return usageError{err}
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
 	if err != nil {
 		return usageError{err}
 	}
@@ -178,6 +176,19 @@ func healthcheck(ctx context.Context, listen string) error {
 		return fmt.Errorf("healthcheck: %s", resp.Status)
 	}
 	return nil
+}
+
+// fromHere is the address of a port of this machine, as the settings have it,
+// for who is on this machine.
+func fromHere(listen string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 // showConfig prints the settings even when they are wrong, and then says why.

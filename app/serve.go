@@ -151,7 +151,8 @@ func build(c config.Config) (*node, error) {
 		RetentionAge: c.Retention.Age,
 	}, &count.Hub)
 	n.cluster = cluster.New(n.hub, c.APPID)
-	n.gateway = gateway.New(n.hub, authenticator, gatewayOptions(c), count)
+	n.gateway = gateway.New(n.hub, authenticator, nil, gatewayOptions(c), count)
+	n.hearLogouts()
 	serving := http.NewServeMux()
 	serving.Handle("/ws/", n.gateway.Handler())
 	probes := api.Serving(c.APPID, n.health)
@@ -160,7 +161,7 @@ func build(c config.Config) (*node, error) {
 	serving.Handle("/", web.Handler())
 	n.serving = newServer(serving)
 	if c.Ops.Listen != "" {
-		n.ops = newServer(api.Operators(n.health, count))
+		n.ops = newServer(api.Operators(n.health, count, n.logout))
 	}
 	return n, nil
 }

@@ -48,7 +48,7 @@ func Serving(shard string, h *Health) http.Handler {
 	mux.HandleFunc("GET /shard/{room}", func(w http.ResponseWriter, r *http.Request) {
 		room, err := chat.ParseRoom(r.PathValue("room"))
 		if err != nil {
-			answerJSON(w, http.StatusBadRequest, map[string]any{"error": map[string]string{"code": "bad_room", "message": err.Error()}})
+			answerError(w, http.StatusBadRequest, "bad_room", err.Error())
 			return
 		}
 		w.Header().Set("X-Shard-Appid", shard)
@@ -60,13 +60,15 @@ func Serving(shard string, h *Health) http.Handler {
 // checkTimeout is how long /readyz waits for the log.
 const checkTimeout = time.Second
 
-// Operators answers on the operators' port: /livez, /readyz and /metrics.
-func Operators(h *Health, m *metrics.Set) http.Handler {
+// Operators answers on the operators' port: /livez, /readyz, /metrics and
+// /users/{user}/logout.
+func Operators(h *Health, m *metrics.Set, logout Logout) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", h.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{Registry: m.Registry}))
-	return mux
+	mux.HandleFunc("POST /users/{user}/logout", logout.serve)
+	return withoutPages(mux)
 }
 
 // ready explains itself. A log that does not answer degrades the node but does

@@ -76,7 +76,7 @@ func TestServingHidesOperators(t *testing.T) {
 func TestReadyz(t *testing.T) {
 	var broken error
 	health := api.NewHealth(func(context.Context) error { return broken })
-	h := api.Operators(health, metrics.New("1111", "test"))
+	h := api.Operators(health, metrics.New("1111", "test"), nil)
 	expect := func(code int, status, log string) {
 		t.Helper()
 		w := ask(h, http.MethodGet, "/readyz")
@@ -105,7 +105,7 @@ func TestReadyzIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		health := api.NewHealth(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		began := time.Now()
-		w := ask(api.Operators(health, metrics.New("1111", "test")), http.MethodGet, "/readyz")
+		w := ask(api.Operators(health, metrics.New("1111", "test"), nil), http.MethodGet, "/readyz")
 		if took := time.Since(began); took != time.Second || !strings.Contains(w.Body.String(), "degraded") {
 			t.Errorf("%q after %v, want degraded after 1s", w.Body, took)
 		}
@@ -116,7 +116,7 @@ func TestReadyzIsBounded(t *testing.T) {
 func TestOperators(t *testing.T) {
 	count := metrics.New("1111", "v1.2.3")
 	count.Gateway.Connections.Set(3)
-	h := api.Operators(api.NewHealth(works), count)
+	h := api.Operators(api.NewHealth(works), count, nil)
 	if w := ask(h, http.MethodGet, "/livez"); w.Code != http.StatusOK {
 		t.Errorf("/livez: %d", w.Code)
 	}

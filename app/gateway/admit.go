@@ -78,16 +78,8 @@ func (g *Gateway) admit(r *http.Request, watch bool) (admission, *refusal) {
 	if scheme, bearer, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		token = strings.TrimSpace(bearer)
 	}
-	if !g.shakes.Allow() { // before the one check that is dear
-		return a, unavailable("handshakes", "too many connections at once: try again")
-	}
-	a.identity, err = g.auth.Authenticate(auth.Credentials{Token: token, User: query.Get("user")})
-	if err != nil {
-		message := "not authenticated"
-		if errors.Is(err, auth.ErrRefused) {
-			message = err.Error()
-		}
-		return a, &refusal{status: 401, code: "unauthorized", message: message, header: [2]string{"WWW-Authenticate", "Bearer"}}
+	if a.identity, f = g.identify(auth.Credentials{Token: token, User: query.Get("user")}); f != nil {
+		return a, f
 	}
 	if bad := session.MayJoin(a.identity.Rights, a.room, watch); bad != nil {
 		return a, &refusal{status: 403, code: string(bad.Code), message: bad.Message}
@@ -96,6 +88,24 @@ func (g *Gateway) admit(r *http.Request, watch bool) (admission, *refusal) {
 		return a, &refusal{status: 429, code: "too_many_sockets", message: "close another connection of this user first", header: [2]string{"Retry-After", "10"}}
 	}
 	return a, checkHandshake(r)
+}
+
+// identify says who asks, if the node can tell.
+func (g *Gateway) identify(c auth.Credentials) (auth.Identity, *refusal) {
+	if g.logouts != nil && !g.logouts.Known() {
+		return auth.Identity{}, unavailable("logouts", "this node does not know yet who has logged out: try again")
+	}
+	if !g.shakes.Allow() { // before the one check that is dear
+		return auth.Identity{}, unavailable("handshakes", "too many connections at once: try again")
+	}
+	id, err := g.authenticate(c)
+	switch {
+	case errors.Is(err, auth.ErrRefused):
+		return id, &refusal{status: 401, code: "unauthorized", message: err.Error(), header: [2]string{"WWW-Authenticate", "Bearer"}}
+	case err != nil:
+		return id, unavailable("keys", "tokens cannot be checked for the moment: try again")
+	}
+	return id, nil
 }
 
 // checkHandshake is RFC 6455 §4.2.1, of which gws checks a part.

@@ -85,8 +85,8 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 		hello.ExpiresInMS = time.Until(c.expires).Milliseconds()
 	}
 	c.session.Greet(hello)
-	if !g.add(c) {
-		c.session.Close(protocol.CloseDrain)
+	if ok, code := g.add(c); !ok {
+		c.session.Close(code)
 		c.end()
 		g.remove(c)
 		return
@@ -148,14 +148,6 @@ func (c *conn) end() {
 	}
 }
 
-// issuedBefore says whether the token that the socket lives by was issued before
-// a moment, or nobody knows when.
-func (c *conn) issuedBefore(t time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.issued.Before(t)
-}
-
 // Renew implements session.Conn.
 func (c *conn) Renew(token string) (chat.Rights, time.Duration, *protocol.Error) {
 	c.mu.Lock()
@@ -164,7 +156,7 @@ func (c *conn) Renew(token string) (chat.Rights, time.Duration, *protocol.Error)
 	if endless {
 		return nil, 0, &protocol.Error{Code: protocol.BadRequest, Message: "this connection does not expire: there is no token to renew"}
 	}
-	id, err := c.gateway.auth.Authenticate(auth.Credentials{Token: token})
+	id, err := c.gateway.authenticate(auth.Credentials{Token: token})
 	switch {
 	case errors.Is(err, auth.ErrRefused):
 		return nil, 0, &protocol.Error{Code: protocol.BadToken, Message: err.Error()}

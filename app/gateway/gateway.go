@@ -60,6 +60,7 @@ type Gateway struct {
 	opts     Options
 	hub      *hub.Hub
 	auth     auth.Authenticator
+	logouts  Logouts // nil: no token outlives its user's log-out
 	count    *metrics.Set
 	shakes   *rate.Limiter
 	upgrader *gws.Upgrader // for clients that offer our subprotocol
@@ -76,9 +77,10 @@ type Gateway struct {
 }
 
 // New builds a gateway. Its Handler serves sockets; nothing runs until then.
-func New(h *hub.Hub, a auth.Authenticator, opts Options, count *metrics.Set) *Gateway {
+// Logouts may be nil, where nobody has tokens.
+func New(h *hub.Hub, a auth.Authenticator, logouts Logouts, opts Options, count *metrics.Set) *Gateway {
 	g := &Gateway{
-		opts: opts, hub: h, auth: a, count: count, shakes: rate.NewLimiter(rate.Inf, 0),
+		opts: opts, hub: h, auth: a, logouts: logouts, count: count, shakes: rate.NewLimiter(rate.Inf, 0),
 		conns: make(map[*conn]struct{}), users: make(map[chat.UserID]*user),
 	}
 	if opts.Handshakes > 0 {
@@ -210,17 +212,21 @@ func (g *Gateway) release(u *user) {
 	g.serving.Done()
 }
 
-// add registers a socket that has a place, unless the gateway is closing.
-func (g *Gateway) add(c *conn) bool {
+// add registers a socket that has a place, or returns the code to close it
+// with: the gateway may have begun to close meanwhile, and the user logged out.
+func (g *Gateway) add(c *conn) (ok bool, code protocol.CloseCode) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.draining {
-		return false
+	switch {
+	case g.draining:
+		return false, protocol.CloseDrain
+	case g.revoked(c.user.id, c.issued):
+		return false, protocol.CloseLoggedOut
 	}
 	g.conns[c] = struct{}{}
 	c.user.conns = append(c.user.conns, c)
 	g.count.Gateway.Connections.Inc()
-	return true
+	return true, 0
 }
 
 // remove forgets a socket and gives its place back.

@@ -37,6 +37,7 @@ type node struct {
 type setup struct {
 	gateway  gateway.Options
 	auth     auth.Authenticator
+	logouts  gateway.Logouts
 	broker   chat.Broker
 	window   int
 	rooms    int          // 0: no bound
@@ -68,7 +69,7 @@ func serve(t *testing.T, change ...func(*setup)) *node {
 		Rooms: s.rooms, Window: s.window, WindowBudget: 64 << 20, Linger: time.Minute,
 		OpenTimeout: 3 * time.Second, FillGrace: 10 * time.Millisecond,
 	}, &n.count.Hub)
-	n.Gateway = gateway.New(h, s.auth, s.gateway, n.count)
+	n.Gateway = gateway.New(h, s.auth, s.logouts, s.gateway, n.count)
 	if s.listener == nil {
 		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {

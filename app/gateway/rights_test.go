@@ -136,26 +136,6 @@ func TestRenew(t *testing.T) {
 	}, readableTokens)
 }
 
-// A fresh token is as old as it says: what was issued since a log-out lives on.
-func TestRenewedSinceLogout(t *testing.T) {
-	var began time.Time
-	bubble(t, func(t *testing.T, n *node) {
-		l := n.listen(t, "/ws/chat/lobby?user=alice,iat=0,exp=60", true)
-		l.send(masked(fin|text, `{"id":1,"cmd":"auth","token":"alice,iat=20,exp=90"}`))
-		synctest.Wait()
-		n.CloseUser("alice", began.Add(10*time.Second), 4502)
-		synctest.Wait()
-		if code, at := l.end(); code != 0 {
-			t.Errorf("closed with %d after %v, want it to live", code, at)
-		}
-		n.CloseUser("alice", began.Add(21*time.Second), 4502)
-		synctest.Wait()
-		if code, _ := l.end(); code != 4502 {
-			t.Errorf("closed with %d, want 4502", code)
-		}
-	}, func(s *setup) { began = time.Now() }, readableTokens)
-}
-
 // Where connections do not expire, a token is answered with what that means.
 func TestNothingToRenew(t *testing.T) {
 	n := serve(t)

@@ -1,12 +1,6 @@
 package gateway
 
-import (
-	"slices"
-	"time"
-
-	"github.com/chatring/chatring/app/chat"
-	"github.com/chatring/chatring/app/protocol"
-)
+import "github.com/chatring/chatring/app/chat"
 
 // A user is somebody who has sockets on this node, or asks for one.
 type user struct {
@@ -39,21 +33,5 @@ func (g *Gateway) enter(id chat.UserID) *user {
 func (g *Gateway) leaveLocked(u *user) {
 	if u.places--; u.places == 0 {
 		delete(g.users, u.id)
-	}
-}
-
-// CloseUser closes those sockets of a user on this node whose token was issued
-// before a moment, or nobody knows when.
-func (g *Gateway) CloseUser(id chat.UserID, before time.Time, code protocol.CloseCode) {
-	g.mu.Lock()
-	var conns []*conn
-	if u := g.users[id]; u != nil {
-		conns = slices.Clone(u.conns)
-	}
-	g.mu.Unlock()
-	for _, c := range conns {
-		if c.issuedBefore(before) {
-			c.session.Close(code)
-		}
 	}
 }

@@ -5,11 +5,9 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/chatring/chatring/app/auth"
-	"github.com/chatring/chatring/app/protocol"
 )
 
 // refused sees to it that a handshake is answered with a status and a code, and
@@ -48,33 +46,6 @@ func TestSocketsPerUser(t *testing.T) {
 	eventually(t, "alice's first socket to go", func() bool { return n.counted(t, "chatring_connections", "") == 3 })
 	n.join(t, "/ws/chat/lobby?user=alice").echoes("served")
 	n.refused(t, "/ws/chat/lobby?user=alice", 429, "too_many_sockets")
-}
-
-// CloseUser closes what lives by a token that was issued before, in every room,
-// and nothing else.
-func TestCloseUser(t *testing.T) {
-	var began time.Time
-	bubble(t, func(t *testing.T, n *node) {
-		one, two := n.listen(t, "/ws/chat/lobby?user=alice,iat=10", true), n.listen(t, "/ws/watch/team?user=alice,iat=11", true)
-		later, bob := n.listen(t, "/ws/chat/lobby?user=alice,iat=12", true), n.listen(t, "/ws/chat/lobby?user=bob,iat=10", true)
-		n.CloseUser("alice", began.Add(12*time.Second), protocol.CloseLoggedOut)
-		n.CloseUser("carol", began.Add(12*time.Second), protocol.CloseLoggedOut)
-		synctest.Wait()
-		for i, l := range []*listener{one, two} {
-			if code, at := l.end(); code != 4502 || at != 0 {
-				t.Errorf("socket %d closed with %d after %v, want 4502 at once", i, code, at)
-			}
-		}
-		time.Sleep(time.Minute)
-		for _, l := range []*listener{later, bob} {
-			if code, at := l.end(); at != 0 || code != 0 {
-				t.Errorf("closed with %d after %v, want it to live", code, at)
-			}
-		}
-	}, func(s *setup) {
-		began = time.Now()
-		s.auth = readable{began}
-	})
 }
 
 // counting counts how often somebody is asked who they are.

@@ -1,0 +1,62 @@
+package gateway
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// Logouts know which tokens were issued before their user logged out
+// everywhere. They may be asked concurrently, and do not block.
+type Logouts interface {
+	// Known says whether everything has been heard that was said before this
+	// node started.
+	Known() bool
+	// Revoked says whether a user's token that was issued then is worthless.
+	Revoked(user chat.UserID, issued time.Time) bool
+}
+
+// errLoggedOut is shown to clients.
+var errLoggedOut = fmt.Errorf("%w: the user has logged out since the token was issued", auth.ErrRefused)
+
+// authenticate says who shows credentials, and refuses who has logged out.
+func (g *Gateway) authenticate(c auth.Credentials) (auth.Identity, error) {
+	id, err := g.auth.Authenticate(c)
+	if err == nil && g.revoked(id.User, id.Issued) {
+		err = errLoggedOut
+	}
+	return id, err
+}
+
+func (g *Gateway) revoked(user chat.UserID, issued time.Time) bool {
+	return g.logouts != nil && g.logouts.Revoked(user, issued)
+}
+
+// LogOut closes those sockets of a user on this node whose token was issued at a
+// moment or before, or nobody knows when. Logouts know of it already: a socket
+// that is being opened meanwhile asks them last.
+func (g *Gateway) LogOut(id chat.UserID, until time.Time) {
+	g.mu.Lock()
+	var conns []*conn
+	if u := g.users[id]; u != nil {
+		conns = slices.Clone(u.conns)
+	}
+	g.mu.Unlock()
+	for _, c := range conns {
+		if c.issuedUntil(until) {
+			c.session.Close(protocol.CloseLoggedOut)
+		}
+	}
+}
+
+// issuedUntil says whether the token that the socket lives by was issued at a
+// moment or before, or nobody knows when.
+func (c *conn) issuedUntil(t time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.issued.After(t)
+}

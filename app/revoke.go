@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/config"
+)
+
+// A logout is what the nodes tell each other when a user has logged out
+// everywhere: tokens issued in that second or before are worthless.
+type logout struct {
+	User   chat.UserID `json:"user"`
+	Before int64       `json:"before"` // Unix seconds
+}
+
+// kindLogout names it among what nodes say.
+const kindLogout = "logout"
+
+// hearLogouts makes the node act on log-outs.
+func (n *node) hearLogouts() {
+	n.cluster.On(kindLogout, func(body json.RawMessage) {
+		var l logout
+		if err := json.Unmarshal(body, &l); err != nil {
+			slog.Warn("a log-out cannot be read", "err", err)
+			return
+		}
+		n.gateway.LogOut(l.User, time.Unix(l.Before+1, 0).Add(-1))
+	})
+}
+
+// logout tells all nodes.
+func (n *node) logout(ctx context.Context, user chat.UserID, until time.Time) error {
+	return n.cluster.Tell(ctx, kindLogout, logout{user, until.Unix()})
+}
+
+// logoutCommand is the verb.
+func logoutCommand(load func(*cobra.Command) (config.Config, error)) *cobra.Command {
+	var ops string
+	var before int64
+	cmd := &cobra.Command{
+		Use:   "logout USER",
+		Short: "Log a user out everywhere: close the sockets on all nodes, refuse the tokens",
+		Long: `Log a user out everywhere: ask a node, at its operators' port, to tell all nodes.
+Each closes the user's sockets, with 4502, and refuses the tokens that were issued
+until now; nodes that start later refuse them too. A token that is issued from the
+next second on is good. In dev mode, where there are no tokens, the sockets are closed.
+
+Exit codes: 0 the nodes are told. 1: they are not. 2: wrong arguments or settings.`,
+		Example: `  chatring logout alice
+  chatring logout 'auth0|5f…' --ops http://10.0.0.7:9090 --before 1763776000`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{errors.New("logout wants one user: see chatring logout --help")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user, err := chat.ParseUser(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			if ops == "" {
+				c, err := load(cmd)
+				if err != nil {
+					return err
+				}
+				address, err := fromHere(c.Ops.Listen)
+				if err != nil {
+					return usageError{errors.New("the settings have no operators' port: name one with --ops http://127.0.0.1:9090")}
+				}
+				ops = "http://" + address
+			}
+			return askLogout(cmd.Context(), ops, user, before)
+		},
+	}
+	cmd.Flags().StringVar(&ops, "ops", "", "address of a node's operators' port, such as http://127.0.0.1:9090 (default: that of the settings)")
+	cmd.Flags().Int64Var(&before, "before", 0, "spare tokens that were issued after this second (Unix time; default: now)")
+	return cmd
+}
+
+// askLogout asks a node to log a user out everywhere.
+func askLogout(ctx context.Context, ops string, user chat.UserID, before int64) error {
+	var body []byte
+	if before != 0 {
+		body = fmt.Appendf(nil, `{"before":%d}`, before)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	address := strings.TrimSuffix(ops, "/") + "/users/" + url.PathEscape(string(user)) + "/logout"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return usageError{err}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("logout: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // the status says enough
+	return fmt.Errorf("logout: %s %s", resp.Status, bytes.TrimSpace(answer))
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/spf13/pflag"
+
+	"github.com/chatring/chatring/app/config"
+)
+
+// The verb asks the port that it is told, says what it is answered, and its
+// exit code says whether the nodes are told.
+func TestLogoutVerb(t *testing.T) {
+	status, asked := http.StatusOK, ""
+	ops := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := make([]byte, 100)
+		n, _ := r.Body.Read(body)
+		asked = r.Method + " " + r.RequestURI + " " + string(body[:n])
+		w.WriteHeader(status)
+	}))
+	defer ops.Close()
+	port := ops.Listener.Addr().String()
+	for _, c := range []struct {
+		args   string
+		status int
+		exit   int
+		asked  string
+	}{
+		{"alice --ops " + ops.URL, 200, exitOK, "POST /users/alice/logout "},
+		{"auth0|5f/a --ops " + ops.URL + "/", 200, exitOK, "POST /users/auth0%7C5f%2Fa/logout "},
+		{"alice --before 1763776000 --ops " + ops.URL, 200, exitOK, `POST /users/alice/logout {"before":1763776000}`},
+		{"alice --ops-listen " + port, 200, exitOK, "POST /users/alice/logout "},
+		{"alice --ops " + ops.URL, 503, exitFailed, "POST /users/alice/logout "},
+		{"alice --ops http://127.0.0.1:1", 200, exitFailed, ""},
+		{"alice --ops-listen=", 200, exitUsage, ""},
+		{"alice --ops ://", 200, exitUsage, ""},
+		{"a\tb --ops " + ops.URL, 200, exitUsage, ""},
+		{"", 200, exitUsage, ""},
+		{"alice bob --ops " + ops.URL, 200, exitUsage, ""},
+	} {
+		asked, status = "", c.status
+		var args []string
+		if c.args != "" {
+			args = strings.Split(c.args, " ")
+		}
+		if got := run(append([]string{"logout"}, args...)); got != c.exit || asked != c.asked {
+			t.Errorf("logout %s: exit %d after %q, want %d after %q", c.args, got, asked, c.exit, c.asked)
+		}
+	}
+}
+
+// A log-out that the nodes are told closes the user's sockets with 4502, and
+// nobody else's.
+func TestLogoutClosesSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := config.Load(pflag.NewFlagSet("", pflag.ContinueOnError), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := build(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		opsLn := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		told, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- n.run(told, ln, opsLn) }()
+		ends := make(chan string, 3)
+		for _, path := range []string{"/ws/chat/lobby?user=alice", "/ws/watch/team?user=alice", "/ws/chat/lobby?user=bob"} {
+			socket, resp, err := websocket.Dial(t.Context(), "ws://node"+path, &websocket.DialOptions{HTTPClient: ln.client()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.Body != nil {
+				_ = resp.Body.Close()
+			}
+			defer func() { _ = socket.CloseNow() }()
+			go func() {
+				for {
+					if _, _, err := socket.Read(t.Context()); err != nil {
+						ends <- path + ": " + websocket.CloseStatus(err).String()
+						return
+					}
+				}
+			}()
+		}
+		synctest.Wait()
+		time.Sleep(time.Second) // the nodes' room is open
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://node/users/alice/logout", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := opsLn.client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("the operator is answered with %s", resp.Status)
+		}
+		synctest.Wait()
+		if got := len(ends); got != 2 {
+			t.Errorf("%d sockets have ended, want alice's two", got)
+		}
+		for range len(ends) {
+			if got := <-ends; !strings.Contains(got, "alice") || !strings.Contains(got, "4502") {
+				t.Errorf("%s, want alice's, with 4502", got)
+			}
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
