@@ -271,7 +271,8 @@ func (s *stage) connect(words []string) {
 		}
 	}
 	user, _, _ := strings.Cut(name, "/") // "alice/phone" is a session of alice
-	c.session = session.New(s.nodes[appid].hub, chat.UserID(user), chat.AllRights{}, c, &limits, &metrics.New(appid, "test").Sessions)
+	who := session.Who{User: chat.UserID(user), Rights: chat.AllRights{}, Allowance: session.NewAllowance(session.Rates{}, 0)}
+	c.session = session.New(s.nodes[appid].hub, who, c, &limits, &metrics.New(appid, "test").Sessions)
 	s.clients[name] = c
 	c.session.Greet(protocol.Hello{Shard: appid, PingS: 25})
 	c.do(func() { c.session.Start(room, join) })

@@ -94,6 +94,14 @@ func (c *Config) check(f *faults) {
 	if longest := c.Gateway.MaxMessage; !f.in("session.outbox") && c.Session.Outbox < 4*longest {
 		f.add("session.outbox", "must hold at least four of the longest messages (gateway.max_message is %d)", longest)
 	}
+	for _, rate := range []struct {
+		key   string
+		bytes int
+	}{{"session.bytes", c.Session.Bytes}, {"user.bytes", c.User.Bytes}} {
+		if atOnce := float64(rate.bytes) * c.Session.Burst.Seconds(); rate.bytes > 0 && !f.in(rate.key, "session.burst") && atOnce < float64(c.Gateway.MaxMessage) {
+			f.add(rate.key, "must let the longest message through within session.burst (gateway.max_message is %d)", c.Gateway.MaxMessage)
+		}
+	}
 	if c.Gateway.MaxMessage > QueueBytes/4 {
 		f.add("gateway.max_message", "must be %d or less: four of the longest messages must fit into what may wait for Redis", QueueBytes/4)
 	}

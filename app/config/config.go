@@ -62,7 +62,15 @@ type Config struct {
 		Outbox         int           `mapstructure:"outbox"`
 		Rooms          int           `mapstructure:"rooms"`
 		CommandTimeout time.Duration `mapstructure:"command_timeout"`
+		Messages       int           `mapstructure:"messages"`
+		Bytes          int           `mapstructure:"bytes"`
+		Frames         int           `mapstructure:"frames"`
+		Burst          time.Duration `mapstructure:"burst"`
 	} `mapstructure:"session"`
+	User struct {
+		Messages int `mapstructure:"messages"`
+		Bytes    int `mapstructure:"bytes"`
+	} `mapstructure:"user"`
 	Room struct {
 		Max          int           `mapstructure:"max"`
 		Window       int           `mapstructure:"window"`
@@ -128,6 +136,12 @@ var Knobs = []Knob{
 	{"session.rooms", 128, 1, "Rooms that one session may join."},
 	{"session.command_timeout", 4 * time.Second, time.Millisecond, "How long a command may take before it is answered with unavailable; the session's next commands wait as long. A client that leaves its answers unread for as long is closed."},
 	{"room.max", 50000, 1, "Rooms that this node has open at once. Beyond it the room that is empty longest is closed; when somebody is in each, joins of others are refused. An empty room takes about 1 kB (go test -run - -bench EmptyRoom -benchtime 50000x ./app/hub)."},
+	{"session.messages", 50, 0, "Commands that one session may give each second, over time; more are answered with rate_limited, and when to try again. 0: no limit."},
+	{"session.bytes", 256 << 10, 0, "Bytes of commands of one session each second, likewise."},
+	{"session.frames", 500, 0, "Frames of one session each second, refused commands and what is no command among them; more close it with 4429. Keep it well above session.messages. 0: no limit."},
+	{"session.burst", 5 * time.Second, time.Second, "How long what a session or a user did not send adds up: so many seconds' worth of each rate may come at once."},
+	{"user.messages", 100, 0, "Commands that all sessions of a user on this node may give together each second, over time. 0: no limit."},
+	{"user.bytes", 512 << 10, 0, "Bytes of commands of all sessions of a user on this node each second, likewise."},
 	{"room.window", 256, 1, "Messages of each room kept in memory. Raise it when many come back after long absences."},
 	{"room.window_budget", int64(256 << 20), 1, "Bytes that all windows of the node may take together; beyond it the least used shrink."},
 	{"room.linger", 30 * time.Second, time.Millisecond, "How long an empty room stays in memory, for those who come back."},

@@ -374,8 +374,12 @@ func TestFaults(t *testing.T) {
 		{"--redis-replicas=1 --redis-ack-timeout=4s", "redis.ack_timeout: must be less than session.command_timeout (4s)"},
 		{"--redis-replicas=1 --redis-ack=fsync --redis-ack-timeout=3999ms", ""},
 		{"--redis-ack-timeout=4s", ""},
-		{"--gateway-max-message=4194305 --session-outbox=100000000", "gateway.max_message: must be 4194304 or less: four of the longest messages must fit into what may wait for Redis"},
-		{"--gateway-max-message=4194304 --session-outbox=100000000", ""},
+		{"--gateway-max-message=4194305 --session-outbox=100000000 --session-bytes=0 --user-bytes=0", "gateway.max_message: must be 4194304 or less: four of the longest messages must fit into what may wait for Redis"},
+		{"--gateway-max-message=4194304 --session-outbox=100000000 --session-bytes=0 --user-bytes=0", ""},
+		{"--session-bytes=3276 --session-burst=5s", "session.bytes: must let the longest message through within session.burst (gateway.max_message is 16384)"},
+		{"--session-bytes=3277 --session-burst=5s", ""},
+		{"--user-bytes=1000", "user.bytes: must let the longest message through within session.burst (gateway.max_message is 16384)"},
+		{"--user-bytes=0 --session-bytes=0", ""},
 	} {
 		_, err := config.Load(flags(t, strings.Fields(c.args)...), "")
 		if got := fmt.Sprint(err); got != c.fault && (err != nil || c.fault != "") {

@@ -78,7 +78,8 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	g := c.gateway
 	c.socket, c.user = socket, a.user
 	c.issued, c.expires = a.identity.Issued, a.identity.Expires
-	c.session = session.New(g.hub, a.identity.User, a.identity.Rights, c, &g.opts.Session, &g.count.Sessions)
+	who := session.Who{User: a.user.id, Rights: a.identity.Rights, Allowance: a.user.allowance}
+	c.session = session.New(g.hub, who, c, &g.opts.Session, &g.count.Sessions)
 	c.reading.upgraded = true
 	hello := protocol.Hello{Shard: g.opts.Shard, PingS: int(g.opts.Ping / time.Second)}
 	if !c.expires.IsZero() {

@@ -51,7 +51,9 @@ type Options struct {
 	// Origins are the pages, beside those of the own host, that may connect:
 	// "https://chat.example.com", exactly.
 	Origins []string
-	Session session.Limits
+	// UserRates are what all sessions of a user on this node may send together.
+	UserRates session.Rates
+	Session   session.Limits
 }
 
 // A Gateway accepts sockets and serves them until Close.

@@ -2,9 +2,11 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chatring/chatring/app/auth"
@@ -86,5 +88,73 @@ func TestHandshakes(t *testing.T) {
 	}, func(s *setup) {
 		s.auth = counting{&asked}
 		s.gateway.Handshakes, s.gateway.HandshakeBurst = 10, 3
+	})
+}
+
+// All sockets of a user share what a user may send; others have their own. To
+// come back at once does not begin it anew, and in time it is forgotten.
+func TestUserRates(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		id := 0
+		limited := func(l *listener) bool {
+			t.Helper()
+			id++
+			l.send(masked(fin|text, fmt.Sprintf(`{"id":%d,"cmd":"presence","room":"lobby"}`, id)))
+			synctest.Wait()
+			if l.heard(fmt.Sprintf(`{"id":%d,"ok"`, id)) == 1 {
+				return false
+			}
+			if l.heard(fmt.Sprintf(`{"id":%d,"error":{"code":"rate_limited","message":"more than may be sent: wait, and send it again","temporary":true,"retry_after_ms":100}}`, id)) != 1 {
+				t.Fatalf("command %d is not answered as expected", id)
+			}
+			return true
+		}
+		one, two := n.listen(t, "/ws/chat/lobby?user=alice", true), n.listen(t, "/ws/chat/lobby?user=alice", true)
+		bob := n.listen(t, "/ws/chat/lobby?user=bob", true)
+		for i := range 20 {
+			if limited([]*listener{one, two}[i%2]) {
+				t.Fatalf("command %d is refused", i)
+			}
+		}
+		if !limited(one) || !limited(two) {
+			t.Error("alice may send more than a user may")
+		}
+		if limited(bob) {
+			t.Error("bob is limited by what alice sends")
+		}
+		if got := n.counted(t, "chatring_rate_limited_total", "user_messages"); got != 2 {
+			t.Errorf("%v counted, want 2", got)
+		}
+		_, _ = one.Close(), two.Close()
+		synctest.Wait()
+		again := n.listen(t, "/ws/chat/lobby?user=alice", true)
+		if !limited(again) {
+			t.Error("a fresh connection makes alice's allowance a fresh one")
+		}
+		for range 2 { // gone for a second each time, though two have passed since the first
+			time.Sleep(time.Second)
+			for range 10 {
+				if limited(again) {
+					t.Fatal("alice may not send what a user may")
+				}
+			}
+			if !limited(again) {
+				t.Error("alice may send more than a user may")
+			}
+			_ = again.Close()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			again = n.listen(t, "/ws/chat/lobby?user=alice", true)
+			for range 10 {
+				if limited(again) {
+					t.Fatal("alice may not send what a user may")
+				}
+			}
+			if !limited(again) {
+				t.Error("alice may send more than a user may, because it was gone for a moment")
+			}
+		}
+	}, func(s *setup) {
+		s.gateway.UserRates.Messages, s.gateway.Session.Burst = 10, 2*time.Second
 	})
 }

@@ -30,6 +30,7 @@ type Sessions struct {
 	Commands      prometheus.Counter
 	Errors        *prometheus.CounterVec // by code
 	SlowConsumers prometheus.Counter
+	RateLimited   *prometheus.CounterVec // by the limit
 }
 
 // Hub counts rooms and what passes through them.
@@ -69,6 +70,7 @@ func New(appid, version string) *Set {
 		Sessions: Sessions{
 			Commands:      m.counter("commands_total", "Commands received."),
 			Errors:        m.counters("errors_total", "Commands answered with an error, by code.", "code"),
+			RateLimited:   m.counters("rate_limited_total", "Commands refused because of a rate, by the limit: session_messages, session_bytes, user_messages or user_bytes; and sessions closed because of session_frames.", "limit"),
 			SlowConsumers: m.counter("slow_consumers_total", "Sessions closed because too much waited for them."),
 		},
 		Hub: Hub{

@@ -25,6 +25,7 @@ const (
 	Forbidden      Code = "forbidden"       // not allowed, whoever asks again
 	BadToken       Code = "bad_token"       // not a token that this server trusts, now
 	TooManyRooms   Code = "too_many_rooms"  // the session has joined as many rooms as one may
+	RateLimited    Code = "rate_limited"    // more than may be sent: later
 	Conflict       Code = "conflict"        // this key stands for another message already
 	Unavailable    Code = "unavailable"     // no answer from the log for the moment
 	Internal       Code = "internal"        // our fault
@@ -49,6 +50,7 @@ const (
 	CloseUnavailable  CloseCode = 4000 // the room could not be opened: come back
 	CloseSlowConsumer CloseCode = 4008 // too much waited for you: come back by position
 	CloseIdle         CloseCode = 4408 // nothing was heard from you: come back
+	CloseTooMany      CloseCode = 4429 // far more was sent than may be: come back later
 	CloseTokenExpired CloseCode = 4501 // come back with another token only
 	CloseLoggedOut    CloseCode = 4502 // the user has logged out everywhere
 )
@@ -76,6 +78,8 @@ func (c CloseCode) Reason() string {
 		return "slow consumer: reconnect"
 	case CloseIdle:
 		return "idle: reconnect"
+	case CloseTooMany:
+		return "too many frames: reconnect later"
 	case CloseTokenExpired:
 		return "token expired"
 	case CloseLoggedOut:

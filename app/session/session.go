@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/metrics"
@@ -50,6 +52,21 @@ type Limits struct {
 	// Strikes is how many frames in a row may be no command, or fresh tokens no
 	// good ones, before the session is closed.
 	Strikes int
+	// Rates are of commands that are carried out; more are answered with
+	// rate_limited.
+	Rates Rates
+	// Frames is how many frames may come each second, commands or not, answered
+	// or refused; more close the session. 0: no limit.
+	Frames int
+	// Burst is for how long what was not sent adds up, to be sent at once.
+	Burst time.Duration
+}
+
+// Who is whom a session belongs to, and what they may do.
+type Who struct {
+	User      chat.UserID
+	Rights    chat.Rights
+	Allowance *Allowance // shared by all sessions of the user on this node
 }
 
 // A Session is one connection of one user. Handle and End belong to the
@@ -62,6 +79,7 @@ type Session struct {
 	conn   Conn
 	limits *Limits
 	count  *metrics.Sessions
+	shared *Allowance // of all the user's sessions on this node
 
 	// Owned by the reading goroutine.
 	rooms     []*hub.Member
@@ -69,13 +87,18 @@ type Session struct {
 	strikes   int
 	badTokens int  // in a row
 	watch     bool // all rooms are joined read-only
+	own       *Allowance
+	frames    *rate.Limiter
 
 	outbox outbox
 }
 
-// New builds a session of user over conn. It says nothing yet: see Greet.
-func New(h *hub.Hub, user chat.UserID, rights chat.Rights, conn Conn, limits *Limits, count *metrics.Sessions) *Session {
-	return &Session{id: newID(), user: user, rights: rights, hub: h, conn: conn, limits: limits, count: count}
+// New builds a session of somebody over conn. It says nothing yet: see Greet.
+func New(h *hub.Hub, who Who, conn Conn, limits *Limits, count *metrics.Sessions) *Session {
+	return &Session{
+		id: newID(), user: who.User, rights: who.Rights, shared: who.Allowance,
+		hub: h, conn: conn, limits: limits, count: count,
+	}
 }
 
 // newID returns 16 random letters and digits: 80 bits.
@@ -112,7 +135,13 @@ func (s *Session) Handle(frame []byte) {
 		return
 	}
 	s.count.Commands.Inc()
+	if !s.countFrame() {
+		return
+	}
 	c, bad := protocol.ParseCommand(frame)
+	if bad == nil {
+		bad = s.spend(len(frame))
+	}
 	if bad != nil {
 		s.refuse(c.ID, bad)
 		return
