@@ -43,12 +43,25 @@ func (f *refusal) write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(f.status)
 	type body struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
+		Code         string `json:"code"`
+		Message      string `json:"message"`
+		Temporary    bool   `json:"temporary,omitempty"`
+		RetryAfterMS int    `json:"retry_after_ms,omitempty"`
 	}
+	seconds := f.retryAfter()
 	_ = json.NewEncoder(w).Encode(struct { // the client may be gone: nobody to tell
 		Error body `json:"error"`
-	}{body{f.code, f.message}})
+	}{body{f.code, f.message, seconds > 0, 1000 * seconds}})
+}
+
+// retryAfter is how many seconds a client waits before it tries again; 0: there
+// is no use in that.
+func (f *refusal) retryAfter() int {
+	if f.header[0] != "Retry-After" {
+		return 0
+	}
+	seconds, _ := strconv.Atoi(f.header[1]) // our own
+	return seconds
 }
 
 // admit checks everything about a request for a socket. The handshake itself
