@@ -172,7 +172,7 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 		return cluster.Node(c.APPID), nil
 	}
 	b, err := redisbroker.New(redisbroker.Options{
-		URL: c.Redis.URL, AppID: c.APPID,
+		URL: c.Redis.URL, User: c.Redis.User, PasswordFile: c.Redis.PasswordFile, AppID: c.APPID,
 		Fsync: c.Redis.Ack == "fsync", Replicas: c.Redis.Replicas, AckTimeout: c.Redis.AckTimeout,
 		Retention: int(c.Retention.Messages), RetentionAge: c.Retention.Age, KeyWindow: c.Retention.KeyWindow,
 		QueueBytes: config.QueueBytes,

@@ -154,14 +154,10 @@ func (c *Cluster) Log(part string) string {
 	return string(b)
 }
 
-// Redis runs redis-cli and returns what it printed.
+// Redis runs redis-cli as the operator and returns what it printed.
 func (c *Cluster) Redis(args ...string) string {
 	c.t.Helper()
-	out, err := exec.CommandContext(c.t.Context(), "redis-cli", append([]string{"-p", strconv.Itoa(c.port + 90)}, args...)...).CombinedOutput()
-	if err != nil {
-		c.t.Fatalf("redis-cli %v: %v\n%s", args, err, out)
-	}
-	return string(out)
+	return c.script("scripts/redis", append([]string{"cli"}, args...)...)
 }
 
 // Calls is how often Redis has run a command.

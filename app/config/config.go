@@ -25,10 +25,12 @@ type Config struct {
 		Listen string `mapstructure:"listen"`
 	} `mapstructure:"ops"`
 	Redis struct {
-		URL        string        `mapstructure:"url"`
-		Ack        string        `mapstructure:"ack"`
-		Replicas   int           `mapstructure:"replicas"`
-		AckTimeout time.Duration `mapstructure:"ack_timeout"`
+		URL          string        `mapstructure:"url"`
+		User         string        `mapstructure:"user"`
+		PasswordFile string        `mapstructure:"password_file"`
+		Ack          string        `mapstructure:"ack"`
+		Replicas     int           `mapstructure:"replicas"`
+		AckTimeout   time.Duration `mapstructure:"ack_timeout"`
 	} `mapstructure:"redis"`
 	Auth struct {
 		Mode       string        `mapstructure:"mode"`
@@ -107,6 +109,8 @@ var Knobs = []Knob{
 	{"ops.listen", "127.0.0.1:9090", nil, "Address of the operators' port: /livez /readyz /metrics, and logging users out. Never publish it. Empty: none."},
 	{"broker", "memory", nil, `"memory": one process, nothing kept. "redis": a cluster.`},
 	{"redis.url", "redis://127.0.0.1:6379/0", nil, "Where the log is. redis:// or rediss://, with user and password if need be."},
+	{"redis.user", "chatring", nil, "User of Redis whose password is in redis.password_file."},
+	{"redis.password_file", "", nil, "File with that password, read at each connection. Empty, or with a user or password in redis.url: not used."},
 	{"redis.ack", "redis", nil, `What an acknowledged message waits for. "redis": Redis' answer. "fsync": that Redis has it on disk, whatever its appendfsync (Redis 7.2 or later).`},
 	{"redis.replicas", 0, 0, "How many replicas of Redis must have a message before it is acknowledged. Raise it where a failover must lose nothing."},
 	{"redis.ack_timeout", 2 * time.Second, time.Millisecond, "How long redis.ack and redis.replicas may take before a message is answered with unavailable. Keep it below session.command_timeout."},

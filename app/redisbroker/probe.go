@@ -11,7 +11,7 @@ import (
 var (
 	errNoEcho = errors.New("a probe was published and did not come back")
 	errDeaf   = errors.New("the connection is unknown to Redis")
-	errLoss   = errors.New("Redis holds less than it did")
+	errLoss   = errors.New("data that Redis had is gone")
 )
 
 // probe publishes to the node's own channel and expects to hear it on the

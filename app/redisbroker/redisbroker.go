@@ -24,6 +24,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +41,10 @@ type Options struct {
 	// URL says where Redis is: redis://[user:password@]host[:port][/db], or
 	// rediss:// for TLS. It is never logged.
 	URL string
+	// User and PasswordFile say who the node is to Redis, unless URL does. The
+	// file is read for each connection, so that a new password needs no restart.
+	// No file: the node does not say.
+	User, PasswordFile string
 	// AppID is the node's APPID, for the name of its channel.
 	AppID string
 
@@ -117,6 +123,9 @@ func New(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.PasswordFile != "" && connection.Username == "" && connection.Password == "" {
+		connection.CredentialsProviderContext = credentials(o.User, o.PasswordFile)
+	}
 	logging.Disable() // go-redis prints to stderr what it returns as errors, too
 	o.setDefaults()
 	b := &Broker{
@@ -154,6 +163,17 @@ func parseURL(url string) (redis.Options, error) {
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.PipelinePoolSize = -1
 	return o, nil
+}
+
+// credentials returns what a connection asks for user and password.
+func credentials(user, file string) func(context.Context) (string, string, error) {
+	return func(context.Context) (string, string, error) {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", "", fmt.Errorf("password of Redis: %w", err)
+		}
+		return user, strings.TrimSpace(string(b)), nil
+	}
 }
 
 func readClient(o redis.Options) *redis.Client {

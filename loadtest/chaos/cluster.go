@@ -221,15 +221,10 @@ func (c *cluster) logEnds() string {
 	return all.String()
 }
 
-// ask runs redis-cli, without the proxies.
+// ask runs redis-cli as the operator, without the proxies.
 func (c *cluster) ask(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"-e", "-p", strconv.Itoa(c.port + 90)}, args...)...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("redis-cli %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out)), nil
+	out, err := c.script(ctx, "scripts/redis", append([]string{"cli", "-e"}, args...)...)
+	return strings.TrimSpace(out), err
 }
 
 // calls is how often Redis has run the commands that read a log.
