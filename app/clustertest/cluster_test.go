@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -73,6 +74,7 @@ func TestCluster(t *testing.T) {
 		{"watchers are spread, and only listen", watchersListen},
 		{"bad input gets a clear error", badInput},
 		{"only the door is open", onlyTheDoor},
+		{"Redis asks who comes", redisAsks},
 		{"a second up says so", secondUp},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -368,6 +370,57 @@ func onlyTheDoor(t *testing.T, c *Cluster) {
 		_ = conn.Close()
 		t.Error("scripts/up without --public listens on more than 127.0.0.1")
 	}
+}
+
+// Redis does nothing for strangers, and for the nodes no more than they need. The
+// passwords are for the cluster's owner, and nowhere but in their files.
+func redisAsks(t *testing.T, c *Cluster) {
+	for _, test := range []struct{ say, want string }{
+		{"FLUSHALL\r\n", "-NOAUTH "},
+		{"AUTH chatring wrong\r\n", "-WRONGPASS "},
+		{"AUTH chatring " + c.password("nodes") + "\r\nFLUSHALL\r\n", "+OK\r\n-NOPERM "},
+	} {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.port+90))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		_, _ = conn.Write([]byte(test.say))
+		answer := make([]byte, len(test.want))
+		if _, err := io.ReadFull(conn, answer); string(answer) != test.want {
+			t.Errorf("Redis answers %q, %v, want %q", answer, err, test.want)
+		}
+		_ = conn.Close()
+	}
+	shown, _ := filepath.Glob(filepath.Join(c.state, "*.*"))
+	for _, part := range []string{"redis", "ws1", "ws4"} {
+		for _, file := range []string{"cmdline", "environ"} {
+			shown = append(shown, fmt.Sprintf("/proc/%d/%s", c.PID(part), file))
+		}
+	}
+	for _, user := range []string{"nodes", "operator"} {
+		secret := []byte(c.password(user))
+		for _, name := range shown {
+			if b, _ := os.ReadFile(name); bytes.Contains(b, secret) {
+				t.Errorf("the password of %s is in %s", user, name)
+			}
+		}
+	}
+}
+
+// password reads a password of Redis, which nobody else may.
+func (c *Cluster) password(user string) string {
+	c.t.Helper()
+	name := filepath.Join(c.state, "redis-auth", user)
+	info, err := os.Stat(name)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		c.t.Fatalf("%s: %v, %v, want a file for its owner alone", name, info, err)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(b)
 }
 
 func secondUp(t *testing.T, c *Cluster) {
