@@ -32,6 +32,9 @@ flags:
 `
 
 const after = `
+CHATRING_BIN is a node to run instead of building one: to see that a row fails when
+its repair is taken out.
+
 exit codes: 0 every promise was kept · 1 one was broken, or a row could not be
 run · 2 usage
 `

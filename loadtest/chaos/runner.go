@@ -19,7 +19,7 @@ type runner struct {
 	replay string // program
 }
 
-// newRunner builds the programs.
+// newRunner builds the programs, but for a node that the environment names.
 func newRunner(ctx context.Context, o options) (*runner, error) {
 	root, err := repository()
 	if err != nil {
@@ -32,7 +32,10 @@ func newRunner(ctx context.Context, o options) (*runner, error) {
 		}
 		r.own = true
 	}
-	if r.node, err = build(ctx, root, r.dir, "./app"); err == nil {
+	if r.node = os.Getenv("CHATRING_BIN"); r.node == "" {
+		r.node, err = build(ctx, root, r.dir, "./app")
+	}
+	if err == nil {
 		r.replay, err = build(ctx, root, r.dir, "./loadtest/replay")
 	}
 	if err != nil {
@@ -69,36 +72,39 @@ func (r *runner) slack() float64 {
 	return 1
 }
 
-// rowMost bounds a row, whatever happens in it.
+// rowMost bounds a row, whatever happens in it, but for the building of its node.
 const rowMost = 3 * time.Minute
 
 // run runs one fault in a cluster of its own. What hinders it stands in the row as
 // a broken promise: a row that was not run has shown nothing.
 func (r *runner) run(ctx context.Context, f fault) row {
 	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, rowMost)
-	defer cancel()
 	result := row{Fault: f.name, Promise: f.promise, Notice: -1}
-	if err := r.play(ctx, f, &result); err != nil {
+	node, err := r.node, error(nil)
+	if f.build != nil {
+		node, err = f.build(ctx, r)
+	}
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, rowMost)
+		defer cancel()
+		err = r.play(ctx, f, node, &result)
+	}
+	if err != nil {
 		result.wrong("%v", err)
 	}
 	result.Seconds = time.Since(begun).Seconds()
 	return result
 }
 
-func (r *runner) play(ctx context.Context, f fault, result *row) (err error) {
+// play starts a cluster of a node's program, and plays the conversation with the
+// fault in it.
+func (r *runner) play(ctx context.Context, f fault, node string, result *row) (err error) {
 	work, err := os.MkdirTemp(r.dir, "row")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	binary := r.node
-	if f.build != nil {
-		if binary, err = f.build(ctx, r); err != nil {
-			return err
-		}
-	}
-	env := []string{"CHATRING_BIN=" + binary, shiftVariable + "=" + filepath.Join(work, "state")}
+	env := []string{"CHATRING_BIN=" + node, shiftVariable + "=" + filepath.Join(work, "state")}
 	c, err := startCluster(ctx, r.root, work, r.port, env)
 	s := &scene{cluster: c, runner: r, fault: f, entrance: c.front()}
 	defer func() {
