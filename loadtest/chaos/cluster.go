@@ -159,6 +159,19 @@ func (c *cluster) survived(part string) bool {
 	return !c.ended[part]
 }
 
+// wasEnded says whether a process is one that has run from the beginning and that a
+// fault has ended.
+func (c *cluster) wasEnded(pid int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for part, began := range c.began {
+		if began == pid && c.ended[part] {
+			return true
+		}
+	}
+	return false
+}
+
 // again starts a part that has ended, or that drains.
 func (c *cluster) again(ctx context.Context, part string) error {
 	option := []string{"--" + part}

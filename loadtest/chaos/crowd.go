@@ -185,6 +185,13 @@ func (c *crowd) refusals() (refused, unhinted, failed int) {
 	return c.refused, c.unhinted, c.failed
 }
 
+// hadEnds is how many sockets have ended.
+func (c *crowd) hadEnds() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
 // joinsSince are the moments of the joins from a moment on.
 func (c *crowd) joinsSince(from time.Time) []time.Time {
 	c.mu.Lock()

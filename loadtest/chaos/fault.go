@@ -18,7 +18,8 @@ type fault struct {
 	// split puts the members of each room on all nodes, so that what they hear
 	// depends on the bridge. Otherwise they come through HAProxy.
 	split bool
-	rate  float64 // messages per second, where the usual ones would be said too soon
+	env   []string // of scripts/up
+	rate  float64  // messages per second, where the usual ones would be said too soon
 
 	// build makes a node of its own for this fault; prepare is called when the cluster
 	// is up and nobody is in it. Both may be nil.

@@ -54,6 +54,12 @@ var hostFaults = []fault{
 		heal:        func(ctx context.Context, s *scene) error { return s.again(ctx, "ws2") },
 		healsItself: true,
 		within:      bounds{repair: 15 * time.Second, silence: 3 * time.Second},
+		check: func(_ context.Context, _ *scene, r *row) error {
+			if r.Peak > memoryLimit>>20 {
+				r.wrong("another node grew to %.0f MiB", r.Peak)
+			}
+			return nil
+		},
 	},
 }
 
@@ -264,7 +270,7 @@ func floodMemory(ctx context.Context, s *scene) error {
 	defer stop()
 	var floods sync.WaitGroup
 	for i := range 40 {
-		floods.Go(func() { flood(flooding, s.node(2), fmt.Sprintf("flood-%d", i)) })
+		floods.Go(func() { flood(flooding, s.node(2), fmt.Sprintf("flood-%d", i), 0) })
 	}
 	ended := awaitEnd(flooding, pid)
 	stop()
@@ -276,13 +282,13 @@ func floodMemory(ctx context.Context, s *scene) error {
 	return nil
 }
 
-// flood publishes long messages in a room until it fails.
-func flood(ctx context.Context, entrance, room string) {
+// flood publishes long messages in a room until it fails, one in every so much time.
+func flood(ctx context.Context, entrance, room string, every time.Duration) {
 	sp, err := speak(ctx, entrance, room, "flood")
 	if err != nil {
 		return
 	}
 	defer sp.close()
-	for long := strings.Repeat("x", 15<<10); sp.publish(ctx, room, long) == nil; {
+	for long := strings.Repeat("x", 15<<10); sp.publish(ctx, room, long) == nil && sleep(ctx, every); {
 	}
 }

@@ -46,7 +46,7 @@ var nodeFaults = []fault{
 	{
 		name:    "rolling",
 		promise: "All nodes can be restarted one after the other: nothing is lost, members come back at a bounded rate, and those of the other nodes do not feel it.",
-		rate:    60,
+		rate:    50,
 		prepare: func(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), 400, 3) },
 		inject: func(ctx context.Context, s *scene) error {
 			for i := range nodes {
@@ -87,17 +87,26 @@ func rollingCheck(_ context.Context, s *scene, r *row) error {
 	if rate > joinsMost {
 		r.wrong("%d members came back within a second, more than %d", rate, joinsMost)
 	}
-	quiet, touched := untouched(s.play.all(), s.began, s.phases)
-	if len(quiet) < 200 || len(touched) < 200 {
+	return s.comparePhases(r, s.phases)
+}
+
+// comparePhases compares what members felt who were not touched, in the phases of a
+// fault, with what they felt before.
+func (s *scene) comparePhases(r *row, phases []phase) error {
+	quiet, during := untouched(s.play.all(), s.began, phases)
+	if len(quiet) < 200 || len(during) < 200 {
 		return errors.New("too little was heard to compare")
 	}
-	before, after := quantile(quiet, 0.99), quantile(touched, 0.99)
+	before, after := quantile(quiet, 0.99), quantile(during, 0.99)
 	r.note("p99 of untouched members %.1f ms, %.1f ms before", after, before)
 	if most := max(p99Factor*before, before+p99Floor); after > most*s.runner.slack() {
 		r.wrong("p99 of untouched members moved from %.1f to %.1f ms", before, after)
 	}
 	return nil
 }
+
+// quietTime is how long before a fault the measure of what is normal begins.
+const quietTime = 8 * time.Second
 
 // The p99 of members that a restart does not touch may move by a tenth. Below the
 // floor, in milliseconds, a tenth is less than what one fsync varies by.
@@ -111,7 +120,7 @@ const (
 func untouched(beats []beat, began time.Time, phases []phase) (quiet, during []float64) {
 	for _, b := range beats {
 		for _, d := range b.Heard {
-			if b.At.Before(began) {
+			if b.At.Before(began) && b.At.After(began.Add(-quietTime)) {
 				quiet = append(quiet, d.MS)
 			}
 			for _, p := range phases {

@@ -58,7 +58,7 @@ func (r *runner) script(f fault) script {
 		s.messages, s.rate, s.quiet = 80, 120, 180
 	}
 	if f.rate > 0 {
-		s.rate, s.quiet = f.rate, int(6*f.rate)
+		s.rate, s.quiet = f.rate, int(quietTime.Seconds()*f.rate)+100
 	}
 	return s
 }
@@ -105,6 +105,7 @@ func (r *runner) play(ctx context.Context, f fault, node string, result *row) (e
 	}
 	defer func() { _ = os.RemoveAll(work) }()
 	env := []string{"CHATRING_BIN=" + node, shiftVariable + "=" + filepath.Join(work, "state")}
+	env = append(env, f.env...)
 	c, err := startCluster(ctx, r.root, work, r.port, env)
 	s := &scene{cluster: c, runner: r, fault: f, entrance: c.front()}
 	defer func() {

@@ -25,8 +25,8 @@ type watch struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	now     reading
-	peak    map[string]int // part → kB at most
-	before  reading        // when the fault began
+	peak    map[int]int // process of a node → kB at most
+	before  reading     // when the fault began
 	noticed func(before, now reading) bool
 	first   time.Time // when noticed was first true
 	states  [nodes]string
@@ -48,7 +48,7 @@ const watchEvery = 100 * time.Millisecond
 
 func newWatch(c *cluster, p *play) *watch {
 	return &watch{
-		cluster: c, play: p, peak: make(map[string]int),
+		cluster: c, play: p, peak: make(map[int]int),
 		client: &http.Client{Timeout: 2 * time.Second},
 	}
 }
@@ -88,9 +88,8 @@ func (w *watch) look(ctx context.Context) {
 		if s != nil {
 			now.nodes[i+1] = s
 		}
-		part := nodeName(i + 1)
-		if pid, err := w.cluster.pid(part); err == nil {
-			w.peak[part] = max(w.peak[part], memoryOf(pid))
+		if pid, err := w.cluster.pid(nodeName(i + 1)); err == nil {
+			w.peak[pid] = max(w.peak[pid], memoryOf(pid))
 		}
 	}
 	w.now = now
@@ -207,14 +206,14 @@ func (w *watch) noticedAt() time.Time {
 	return w.first
 }
 
-// peakOf is the most memory that any of the nodes had that outlived the fault, in
-// MiB.
+// peakOf is the most memory that any node had, in MiB, but for the processes that the
+// fault has ended.
 func (w *watch) peakOf() float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	most := 0
-	for part, kB := range w.peak {
-		if w.cluster.survived(part) {
+	for pid, kB := range w.peak {
+		if !w.cluster.wasEnded(pid) {
 			most = max(most, kB)
 		}
 	}
