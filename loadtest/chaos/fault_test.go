@@ -102,7 +102,7 @@ func TestTableIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"head\n" + tableBegins, tableEnds + "tail\n", "2 faults, 1 promises broken",
+		"head\n" + tableBegins, tableEnds + "tail\n", "2 faults, 1 of them broke a promise",
 		"| `kill` | It lives. | 7 | 0 | 0 | 0 | 0 | 0 | – | 0.2 |", "**broken**: 3 lost and more |",
 	} {
 		if !strings.Contains(text, want) {

@@ -146,12 +146,12 @@ func (r *runner) play(ctx context.Context, f fault, node string, result *row) (e
 	if f.split && result.split == 0 {
 		result.wrong("no room was on several nodes: nothing was shown")
 	}
+	result.judge(f.within, r.slack())
 	if f.check != nil {
 		if err := f.check(ctx, s, result); err != nil {
-			return err
+			result.wrong("%v", err)
 		}
 	}
-	result.judge(f.within, r.slack())
 	if !result.ok() && r.verbose {
 		fmt.Fprint(os.Stderr, c.logEnds())
 	}

@@ -87,7 +87,7 @@ func between(text, table string) (string, error) {
 // markdown is the rows for docs/guarantees.md.
 func markdown(rows []row, at time.Time, cpus int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s, %d CPUs for everything; %d faults, %d promises broken.\n\n", at.Format("2 January 2006"), cpus, len(rows), countBroken(rows))
+	fmt.Fprintf(&b, "\n%s, %d CPUs for everything; %d faults, %d of them broke a promise.\n\n", at.Format("2 January 2006"), cpus, len(rows), countBroken(rows))
 	fmt.Fprintln(&b, "| fault | what it proves | acknowledged | lost | doubled | out of order | holes | declared | noticed s | repaired s | silence s | peak MiB | |")
 	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range rows {
