@@ -31,6 +31,7 @@ type cluster struct {
 	mu    sync.Mutex
 	began map[string]int  // part → process, when all was up
 	ended map[string]bool // parts that a fault has ended
+	gone  map[int]bool    // the processes that they were
 }
 
 // startCluster starts one on port and those that follow, with its state in a
@@ -38,7 +39,7 @@ type cluster struct {
 func startCluster(ctx context.Context, root, work string, port int, env []string) (*cluster, error) {
 	c := &cluster{
 		root: root, state: filepath.Join(work, "state"), port: port,
-		began: make(map[string]int), ended: make(map[string]bool),
+		began: make(map[string]int), ended: make(map[string]bool), gone: make(map[int]bool),
 	}
 	c.env = append([]string{"CHATRING_STATE=" + c.state}, env...)
 	for i := range c.redis {
@@ -135,7 +136,7 @@ func (c *cluster) signal(part string, s syscall.Signal) error {
 		return err
 	}
 	if s == syscall.SIGKILL || s == syscall.SIGTERM {
-		c.mayEnd(part)
+		c.mayEnd(part, pid)
 	}
 	if s == syscall.SIGKILL {
 		pid = -pid // each part leads a group of its own
@@ -146,11 +147,11 @@ func (c *cluster) signal(part string, s syscall.Signal) error {
 	return nil
 }
 
-// mayEnd says that the death of a part is the fault's doing, or allowed by it.
-func (c *cluster) mayEnd(part string) {
+// mayEnd says that the end of a part is the fault's doing.
+func (c *cluster) mayEnd(part string, pid int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ended[part] = true
+	c.ended[part], c.gone[pid] = true, true
 }
 
 func (c *cluster) survived(part string) bool {
@@ -159,17 +160,11 @@ func (c *cluster) survived(part string) bool {
 	return !c.ended[part]
 }
 
-// wasEnded says whether a process is one that has run from the beginning and that a
-// fault has ended.
+// wasEnded says whether a process is one that a fault has ended.
 func (c *cluster) wasEnded(pid int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for part, began := range c.began {
-		if began == pid && c.ended[part] {
-			return true
-		}
-	}
-	return false
+	return c.gone[pid]
 }
 
 // again starts a part that has ended, or that drains.
@@ -229,7 +224,7 @@ func (c *cluster) logEnds() string {
 		if part == "haproxy" {
 			continue // a line for each socket
 		}
-		fmt.Fprintf(&all, "--- the end of %s.log\n%s\n", part, strings.Join(lines[max(0, len(lines)-12):], "\n"))
+		fmt.Fprintf(&all, "--- the end of %s.log\n%s\n", part, strings.Join(lines[max(0, len(lines)-8):], "\n"))
 	}
 	return all.String()
 }

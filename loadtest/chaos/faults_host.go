@@ -266,6 +266,7 @@ func floodMemory(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
+	s.mayEnd("ws2", pid)
 	flooding, stop := context.WithTimeout(ctx, 20*time.Second)
 	defer stop()
 	var floods sync.WaitGroup

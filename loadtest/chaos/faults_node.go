@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -42,12 +43,13 @@ var nodeFaults = []fault{
 		},
 		healsItself: true,
 		within:      bounds{repair: 20 * time.Second, silence: time.Second},
+		check:       func(_ context.Context, s *scene, r *row) error { return s.politely(r, "ws3") },
 	},
 	{
 		name:    "rolling",
 		promise: "All nodes can be restarted one after the other: nothing is lost, members come back at a bounded rate, and those of the other nodes do not feel it.",
 		rate:    50,
-		prepare: func(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), 400, 3) },
+		prepare: func(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), crowdRooms, crowdMembers) },
 		inject: func(ctx context.Context, s *scene) error {
 			for i := range nodes {
 				begun := time.Now()
@@ -68,8 +70,30 @@ var nodeFaults = []fault{
 	},
 }
 
+// politely wants a node to have ended by itself, and nobody to have been cut off.
+func (s *scene) politely(r *row, part string) error {
+	if !bytes.Contains(s.log(part), []byte(`"msg":"stopped"`)) {
+		r.wrong("%s did not end by itself", part)
+	}
+	for how, n := range r.closings {
+		if how != "1012" {
+			r.wrong("%d sessions ended by %s, not by 1012", n, how)
+		}
+	}
+	if r.closings["1012"] == 0 {
+		return errors.New("no session was sent away: nothing was shown")
+	}
+	return nil
+}
+
 // stopGrace is Compose's stop_grace_period: when a node that drains is killed.
 const stopGrace = 30 * time.Second
+
+// crowdRooms have crowdMembers each, who sit in all nodes while they are restarted.
+const (
+	crowdRooms   = 400
+	crowdMembers = 3
+)
 
 // joinsMost is how many members of the crowd may come back within a second. A node
 // has 300 of them, and tells them to come back within five seconds.
@@ -83,9 +107,14 @@ type phase struct {
 
 func rollingCheck(_ context.Context, s *scene, r *row) error {
 	rate := mostPerSecond(s.crowd.joinsSince(s.began))
-	r.note("%d members of a crowd of %d came back within any second at most", rate, len(s.crowd.joinsSince(time.Time{}))-len(s.crowd.joinsSince(s.began)))
+	r.note("%d of a crowd of %d came back within a second at most", rate, crowdRooms*crowdMembers)
 	if rate > joinsMost {
 		r.wrong("%d members came back within a second, more than %d", rate, joinsMost)
+	}
+	for i := range nodes {
+		if err := s.politely(r, nodeName(i+1)); err != nil {
+			return err
+		}
 	}
 	return s.comparePhases(r, s.phases)
 }

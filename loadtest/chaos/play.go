@@ -160,7 +160,9 @@ type report struct {
 	Messages     int     `json:"messages"`
 	Silence      float64 `json:"longest_silence_seconds"`
 	Refusals     int     `json:"failed_handshakes"`
-	Placement    struct {
+
+	Closings  map[string]int `json:"closings"` // close code, or "broken" → sessions
+	Placement struct {
 		Split int `json:"split"`
 	} `json:"placement_run"`
 	Found struct {

@@ -28,7 +28,8 @@ type row struct {
 	Broken   []string `json:"broken,omitempty"` // promises
 	Examples []string `json:"examples,omitempty"`
 
-	split int // rooms of the conversation that were on several nodes
+	split    int            // rooms of the conversation that were on several nodes
+	closings map[string]int // close code, or "broken" → sessions of the conversation
 }
 
 func (r *row) ok() bool { return len(r.Broken) == 0 }
@@ -55,7 +56,7 @@ func (r *row) took(found report) {
 	r.Unanswered = f.Unanswered + f.Refused
 	r.Silence = found.Silence
 	r.Examples = f.Examples
-	r.split = found.Placement.Split
+	r.split, r.closings = found.Placement.Split, found.Closings
 }
 
 // judge compares the row with the promises that hold for all faults, and with the
