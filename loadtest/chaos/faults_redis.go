@@ -182,7 +182,7 @@ func seatSilent(ctx context.Context, s *scene) error { return s.seat(ctx, s.fron
 
 // silentWithin is how long the logs of silent rooms may be without what they lost
 // when the nodes' bridges are there.
-const silentWithin = 3 * time.Second
+const silentWithin = 2 * time.Second
 
 // awaitSilent waits until the logs of the silent rooms hold so many messages again,
 // in all.
