@@ -69,6 +69,7 @@ type scene struct {
 	entrance string
 	began    time.Time // of the fault
 	healed   time.Time // from when on the time to repair counts
+	over     time.Time // when there was nothing left to be done
 	// cleanups are done in reverse order, whatever happens.
 	cleanups []func()
 	// notes are figures of this fault alone, for the table's last column.

@@ -115,3 +115,13 @@ func repairedAfter(beats []beat, began, healed time.Time) float64 {
 	}
 	return 0
 }
+
+// acknowledgedAfter is how many messages were acknowledged after a moment.
+func acknowledgedAfter(beats []beat, moment time.Time) int {
+	for _, b := range beats {
+		if !b.At.Before(moment) {
+			return beats[len(beats)-1].Acknowledged - b.Acknowledged
+		}
+	}
+	return 0
+}

@@ -82,6 +82,17 @@ func TestRepairedAfter(t *testing.T) {
 	}
 }
 
+// Ensure that a fault that outlives the conversation is told from one in its middle.
+func TestAcknowledgedAfter(t *testing.T) {
+	begun := time.Now()
+	beats := []beat{{At: begun, Acknowledged: 5}, {At: begun.Add(time.Second), Acknowledged: 8}, {At: begun.Add(2 * time.Second), Acknowledged: 8}}
+	for after, want := range map[time.Duration]int{-time.Second: 3, 500 * time.Millisecond: 0, 3 * time.Second: 0} {
+		if got := acknowledgedAfter(beats, begun.Add(after)); got != want {
+			t.Errorf("after %v: %d, want %d", after, got, want)
+		}
+	}
+}
+
 // Ensure that only members count as untouched that sit on another node than the one
 // that restarts, and have sat there since before.
 func TestUntouched(t *testing.T) {

@@ -119,6 +119,11 @@ func (r *runner) play(ctx context.Context, f fault, node string, result *row) (e
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if r.verbose && (err != nil || !result.ok()) {
+			fmt.Fprint(os.Stderr, c.logEnds())
+		}
+	}()
 	if f.prepare != nil {
 		if err := f.prepare(ctx, s); err != nil {
 			return err
@@ -151,9 +156,6 @@ func (r *runner) play(ctx context.Context, f fault, node string, result *row) (e
 		if err := f.check(ctx, s, result); err != nil {
 			result.wrong("%v", err)
 		}
-	}
-	if !result.ok() && r.verbose {
-		fmt.Fprint(os.Stderr, c.logEnds())
 	}
 	return nil
 }
@@ -195,6 +197,7 @@ func (s *scene) breakAndMend(ctx context.Context) error {
 			s.healed = time.Now()
 		}
 	}
+	s.over = time.Now()
 	return nil
 }
 
@@ -210,8 +213,7 @@ func (s *scene) fill(r *row) {
 	r.Broken = append(r.Broken, s.broken...)
 	r.Broken = append(r.Broken, s.deaths()...)
 	r.Broken = append(r.Broken, s.watch.unready()...)
-	last := s.play.last()
-	if beats := s.play.all(); len(beats) > 0 && s.fault.hold > 0 && last.At.Before(s.healed) {
+	if acknowledgedAfter(s.play.all(), s.over) == 0 {
 		r.wrong("the conversation was over before the fault was: nothing was shown")
 	}
 }
