@@ -1,57 +1,77 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
+	"syscall"
 	"time"
-
-	"github.com/coder/websocket"
 )
 
 // A crowd is many members that sit in rooms and listen, and come back, at once at
-// first, whenever their sockets end. All methods may be called concurrently.
+// first, whenever their sockets end. It counts what they miss. All methods may be
+// called concurrently.
 type crowd struct {
+	// Static after construction.
 	entrance string
 	http     *http.Client
+	life     context.Context
 	stop     context.CancelFunc
-	running  sync.WaitGroup
+	members  []*member
+
+	running sync.WaitGroup
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	there    int         // members that have joined, and are connected
-	joins    []time.Time // each moment at which one joined
-	ended    int         // sockets
-	refused  int         // handshakes that were answered otherwise than by a socket
-	unhinted int         // of these: that did not say when to come back
-	failed   int         // handshakes without an answer
+	mu      sync.Mutex
+	gate    chan struct{} // closed when members may come in; nil: they may
+	sitting context.Context
+	rise    context.CancelFunc // ends all sockets
+	pause   chan struct{}      // closed when members may read on; nil: they may
+	there   int                // members that have joined, and are connected
+	joins   []time.Time        // each moment at which one joined
+	took    []float64          // milliseconds from the dial to the join, of those joins
+	tolls
 }
 
-// newCrowd sends members to each room. They come in some at a time.
-func newCrowd(ctx context.Context, entrance, room string, rooms, members int) *crowd {
-	ctx, stop := context.WithCancel(ctx)
-	c := &crowd{entrance: entrance, stop: stop, http: &http.Client{Transport: &http.Transport{
-		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, DisableKeepAlives: true,
+// tolls are what a crowd has met with.
+type tolls struct {
+	ended     map[int]int // sockets, by close code; -1: without one
+	refused   int         // handshakes that were answered otherwise than by a socket
+	unhinted  int         // of these: that did not say when to come back
+	failed    int         // handshakes without an answer
+	recovered int         // messages that were said while a member was away
+	declared  int         // gaps and resets
+	holes     int         // positions that a member was not told of
+	doubled   int         // positions that it was told of again
+	heard     []float64   // milliseconds from what was said to what was heard, where it is timed
+	timed     bool
+}
+
+// newCrowd is members of each of so many rooms, who come in some at a time. control,
+// if set, is called with each of their sockets.
+func newCrowd(ctx context.Context, entrance, room string, rooms, members int, control func(network, address string, c syscall.RawConn) error) *crowd {
+	c := &crowd{entrance: entrance, http: &http.Client{Transport: &http.Transport{
+		DialContext: (&net.Dialer{Timeout: 10 * time.Second, Control: control}).DialContext, DisableKeepAlives: true,
 	}}}
+	c.ended = make(map[int]int)
+	c.life, c.stop = context.WithCancel(ctx)
+	c.sitting, c.rise = context.WithCancel(c.life)
 	slots := make(chan struct{}, 64)
-	for m := range members {
+	for i := range members {
 		for r := range rooms {
-			c.running.Go(func() {
-				c.live(ctx, fmt.Sprintf("%s-%d", room, r), fmt.Sprintf("member%d-%d", r, m), slots)
-			})
+			m := &member{crowd: c, room: roomName(room, r), user: fmt.Sprintf("member%d-%d", r, i)}
+			c.members = append(c.members, m)
+			c.running.Go(func() { m.live(slots) })
 		}
 	}
 	return c
 }
+
+func roomName(base string, i int) string { return fmt.Sprintf("%s-%d", base, i) }
 
 // leave ends all of them.
 func (c *crowd) leave() {
@@ -59,105 +79,36 @@ func (c *crowd) leave() {
 	c.running.Wait()
 }
 
-// live is one member, that never gives up.
-func (c *crowd) live(ctx context.Context, room, user string, slots chan struct{}) {
-	since, first := "", true
-	var bound time.Duration
-	for ctx.Err() == nil {
-		if first { // the storm is what comes later
-			slots <- struct{}{}
-		}
-		ws, wait, err := c.dial(ctx, room, user, since)
-		if first {
-			<-slots
-			first = false
-		}
-		if err == nil {
-			var told time.Duration
-			since, told = c.sit(ctx, ws, since)
-			ws.CloseNow()
-			bound = 0
-			if !sleep(ctx, told) {
-				return
-			}
-			continue
-		}
-		bound = min(max(2*bound, 100*time.Millisecond), 5*time.Second)
-		if !sleep(ctx, wait+rand.N(bound)) {
-			return
-		}
-	}
-}
-
-// dial opens a socket, or says how long the answer asks to wait.
-func (c *crowd) dial(ctx context.Context, room, user, since string) (*websocket.Conn, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	address := "ws://" + c.entrance + "/ws/chat/" + room + "?user=" + user
-	if since != "" {
-		address += "&since=" + since
-	}
-	ws, answer, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: c.http, Subprotocols: []string{"chatring.v1"}})
-	if err == nil {
-		return ws, 0, nil
-	}
+// cut ends all sockets without a goodbye. Nobody comes back before release.
+func (c *crowd) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if answer == nil {
-		c.failed++
-		return nil, 0, err
-	}
-	c.refused++
-	s, hint := strconv.Atoi(answer.Header.Get("Retry-After"))
-	if hint != nil {
-		c.unhinted++
-	}
-	return nil, time.Duration(s) * time.Second, err
+	c.rise()
+	c.sitting, c.rise = context.WithCancel(c.life)
+	c.gate = make(chan struct{})
 }
 
-// sit listens until the socket ends, and returns the last position heard of, and
-// how long the node has asked to stay away.
-func (c *crowd) sit(ctx context.Context, ws *websocket.Conn, since string) (last string, wait time.Duration) {
-	ws.SetReadLimit(1 << 20)
-	joined := false
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.ended++
-		if joined {
-			c.there--
-		}
-	}()
-	var buf bytes.Buffer
-	for {
-		_, r, err := ws.Reader(ctx)
-		if err == nil {
-			buf.Reset()
-			_, err = io.Copy(&buf, r)
-		}
-		if err != nil {
-			return since, wait
-		}
-		var f struct {
-			Push, Pos   string
-			ReconnectMS [2]int `json:"reconnect_ms"`
-		}
-		if json.Unmarshal(buf.Bytes(), &f) != nil {
-			return since, wait
-		}
-		switch f.Push {
-		case "joined":
-			joined = true
-			c.mu.Lock()
-			c.there++
-			c.joins = append(c.joins, time.Now())
-			c.mu.Unlock()
-			since = f.Pos
-		case "message":
-			since = f.Pos
-		case "drain":
-			wait = time.Duration(f.ReconnectMS[0]+rand.IntN(max(1, f.ReconnectMS[1]-f.ReconnectMS[0]))) * time.Millisecond
-		}
+// release lets all of them back in at the same moment.
+func (c *crowd) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.gate)
+	c.gate = nil
+}
+
+// sleep has all of them read nothing any more, until wake.
+func (c *crowd) sleep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pause = make(chan struct{})
+}
+
+func (c *crowd) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pause != nil {
+		close(c.pause)
+		c.pause = nil
 	}
 }
 
@@ -171,25 +122,49 @@ func (c *crowd) await(ctx context.Context, n int) error {
 	return nil
 }
 
+// empty waits until nobody is there.
+func (c *crowd) empty(ctx context.Context) error {
+	for c.present() > 0 {
+		if !sleep(ctx, 20*time.Millisecond) {
+			return fmt.Errorf("%d members of the crowd are still there: %w", c.present(), ctx.Err())
+		}
+	}
+	return nil
+}
+
 func (c *crowd) present() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.there
 }
 
-// refusals are handshakes that were refused, those among them without a hint when to
-// come back, and those without any answer.
-func (c *crowd) refusals() (refused, unhinted, failed int) {
+// met is what the crowd has met with so far.
+func (c *crowd) met() tolls {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.refused, c.unhinted, c.failed
+	t := c.tolls
+	t.heard = slices.Clone(t.heard)
+	return t
 }
 
-// hadEnds is how many sockets have ended.
-func (c *crowd) hadEnds() int {
+// wrongs says which promises to its members were broken.
+func (t tolls) wrongs(of string) (broken []string) {
+	for _, zero := range []struct {
+		n    int
+		what string
+	}{{t.holes, "undeclared holes"}, {t.doubled, "doubled"}, {t.unhinted, "refused and not told when to come back"}} {
+		if zero.n != 0 {
+			broken = append(broken, fmt.Sprintf("%s: %d %s", of, zero.n, zero.what))
+		}
+	}
+	return broken
+}
+
+// time begins to time deliveries.
+func (c *crowd) time() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ended
+	c.timed = true
 }
 
 // joinsSince are the moments of the joins from a moment on.
@@ -198,6 +173,37 @@ func (c *crowd) joinsSince(from time.Time) []time.Time {
 	defer c.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(c.joins, from, time.Time.Compare)
 	return slices.Clone(c.joins[i:])
+}
+
+// tookSince is how long these joins took, in milliseconds.
+func (c *crowd) tookSince(from time.Time) []float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(c.joins, from, time.Time.Compare)
+	return slices.Clone(c.took[i:])
+}
+
+// behind is how many members have not heard the last thing that was said in their
+// rooms.
+func (c *crowd) behind(last map[string]position) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if m.last.before(last[m.room]) {
+			n++
+		}
+	}
+	return n
+}
+
+// caughtUp waits until nobody is behind, and says how many still are when ctx ends
+// first.
+func (c *crowd) caughtUp(ctx context.Context, last map[string]position) (behind int) {
+	for {
+		if behind = c.behind(last); behind == 0 || !sleep(ctx, 20*time.Millisecond) {
+			return behind
+		}
+	}
 }
 
 // mostPerSecond is the highest number of moments within any second.
@@ -213,56 +219,10 @@ func mostPerSecond(at []time.Time) (most int) {
 	return most
 }
 
-// A speaker is one socket that publishes.
-type speaker struct {
-	ws *websocket.Conn
-	id int
+// smallBuffer makes a socket that takes little of what it does not read.
+func smallBuffer(_, _ string, raw syscall.RawConn) error {
+	var err error
+	return errors.Join(raw.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096)
+	}), err)
 }
-
-// speak opens a socket that can publish in a room.
-func speak(ctx context.Context, entrance, room, user string) (*speaker, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	ws, _, err := websocket.Dial(ctx, "ws://"+entrance+"/ws/chat/"+room+"?echo=false&user="+user, &websocket.DialOptions{Subprotocols: []string{"chatring.v1"}})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", room, err)
-	}
-	ws.SetReadLimit(1 << 20)
-	return &speaker{ws: ws}, nil
-}
-
-// publish says something and waits for the answer.
-func (s *speaker) publish(ctx context.Context, room string, data any) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	s.id++
-	b, err := json.Marshal(map[string]any{"id": s.id, "cmd": "publish", "room": room, "data": data})
-	if err != nil {
-		return err
-	}
-	if err := s.ws.Write(ctx, websocket.MessageText, b); err != nil {
-		return err
-	}
-	for {
-		_, b, err := s.ws.Read(ctx)
-		if err != nil {
-			return err
-		}
-		var f struct {
-			ID    int
-			Error *struct{ Code string }
-		}
-		if err := json.Unmarshal(b, &f); err != nil {
-			return err
-		}
-		switch {
-		case f.ID != s.id:
-		case f.Error != nil:
-			return errors.New(f.Error.Code)
-		default:
-			return nil
-		}
-	}
-}
-
-func (s *speaker) close() { s.ws.CloseNow() }

@@ -64,6 +64,7 @@ type scene struct {
 	doorFile string  // HAProxy's file, to be edited
 	// descriptors is the limit that a node had.
 	descriptors int
+	loud        *loud
 
 	// entrance is where the players come in; prepare may change it.
 	entrance string
@@ -89,7 +90,7 @@ func (s *scene) cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
 // faults are all of them, in the order of the table.
 func faults() []fault {
-	return slices.Concat(nodeFaults, redisFaults, doorFaults, clientFaults, hostFaults)
+	return slices.Concat(nodeFaults, redisFaults, doorFaults, crowdFaults, hostFaults)
 }
 
 // pick finds faults by name.

@@ -198,7 +198,7 @@ func takeDescriptors(ctx context.Context, s *scene) error {
 		return err
 	}
 	// Directly: HAProxy would send them elsewhere.
-	s.crowd = newCrowd(context.WithoutCancel(ctx), s.node(2), "crowd", 60, 2)
+	s.crowd = newCrowd(context.WithoutCancel(ctx), s.node(2), "crowd", 60, 2, nil)
 	s.cleanup(s.crowd.leave)
 	return nil
 }
@@ -290,6 +290,7 @@ func flood(ctx context.Context, entrance, room string, every time.Duration) {
 		return
 	}
 	defer sp.close()
-	for long := strings.Repeat("x", 15<<10); sp.publish(ctx, room, long) == nil && sleep(ctx, every); {
+	for long := strings.Repeat("x", 15<<10); err == nil && sleep(ctx, every); {
+		_, err = sp.publish(ctx, room, long)
 	}
 }

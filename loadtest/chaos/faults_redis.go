@@ -232,10 +232,8 @@ func redisComesBackOlder(ctx context.Context, s *scene) error {
 	if err := os.CopyFS(older, os.DirFS(files)); err != nil {
 		return err
 	}
-	for i := range silentRooms {
-		if err := s.sayOnce(ctx, fmt.Sprintf("crowd-%d", i)); err != nil {
-			return err
-		}
+	if _, err := sayEverywhere(ctx, s.front(), "crowd", silentRooms); err != nil {
+		return err
 	}
 	if !sleep(ctx, time.Second) {
 		return ctx.Err()

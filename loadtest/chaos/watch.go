@@ -89,7 +89,7 @@ func (w *watch) look(ctx context.Context) {
 			now.nodes[i+1] = s
 		}
 		if pid, err := w.cluster.pid(nodeName(i + 1)); err == nil {
-			w.peak[pid] = max(w.peak[pid], memoryOf(pid))
+			w.peak[pid] = max(w.peak[pid], memoryOf(pid, "VmHWM:"))
 		}
 	}
 	w.now = now
@@ -170,13 +170,14 @@ func parseMetrics(r io.Reader) sample {
 	return s
 }
 
-// memoryOf is the most that a process has had resident, in kB (VmHWM, proc(5)).
-func memoryOf(pid int) int {
+// memoryOf is what a process has resident, in kB: now (VmRSS), or the most so far
+// (VmHWM, proc(5)).
+func memoryOf(pid int, which string) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
-	_, after, _ := bytes.Cut(b, []byte("VmHWM:"))
+	_, after, _ := bytes.Cut(b, []byte(which))
 	fields := bytes.Fields(after)
 	if len(fields) == 0 {
 		return 0
