@@ -36,8 +36,9 @@ var mayImport = map[string][]string{
 	"session":     {"chat", "protocol", "hub", "metrics"},
 	"gateway":     {"chat", "protocol", "hub", "session", "auth", "metrics"},
 	"api":         {"chat", "metrics"},
+	"home":        {"chat", "metrics"},
 	"chattest":    {"chat", "protocol", "metrics", "membroker", "hub", "session"},
-	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "hub", "cluster", "session", "gateway", "api"},
+	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "hub", "cluster", "session", "gateway", "home", "api"},
 	"clustertest": {},
 	"loadtest":    {},
 }
@@ -55,7 +56,7 @@ var mayUse = map[string][]string{
 	"github.com/spf13/cobra":              {"main"},
 	"github.com/spf13/pflag":              {"config"},
 	"github.com/spf13/viper":              {"config"},
-	"golang.org/x/sync":                   {"main", "redisbroker"},
+	"golang.org/x/sync":                   {"home", "main", "redisbroker"},
 	"golang.org/x/time":                   {"gateway", "session"},
 }
 

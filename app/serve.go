@@ -20,6 +20,7 @@ import (
 	"github.com/chatring/chatring/app/cluster"
 	"github.com/chatring/chatring/app/config"
 	"github.com/chatring/chatring/app/gateway"
+	"github.com/chatring/chatring/app/home"
 	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/membroker"
 	"github.com/chatring/chatring/app/metrics"
@@ -35,6 +36,7 @@ type node struct {
 	count   *metrics.Set
 	health  *api.Health
 	keys    *auth.JWT // nil: dev mode
+	home    *home.Guide
 	gateway *gateway.Gateway
 	serving *http.Server
 	ops     *http.Server // nil: none
@@ -45,6 +47,9 @@ type node struct {
 // serve runs a node until SIGTERM or an interrupt, and then drains it. A
 // second signal ends the process at once.
 func serve(c config.Config) error {
+	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	context.AfterFunc(told, stop) // a second signal kills, as it does by default
 	slog.SetDefault(newLogger(c).With("appid", c.APPID))
 	warn(c)
 	n, err := build(c)
@@ -61,9 +66,6 @@ func serve(c config.Config) error {
 			return fmt.Errorf("operators' port: %w (choose another with --ops-listen; empty: none)", err)
 		}
 	}
-	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	context.AfterFunc(told, stop) // a second signal kills, as it does by default
 	slog.Info("serving", "version", buildVersion(), "listen", ln.Addr().String(), "ops", c.Ops.Listen, "broker", c.Broker, "auth", c.Auth.Mode)
 	if c.Broker == "memory" {
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
@@ -77,9 +79,13 @@ func serve(c config.Config) error {
 func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 	parts, failed := errgroup.WithContext(told)
 	life, end := context.WithCancel(context.Background())
-	defer end()
+	talk, hush := context.WithCancel(life)
+	defer hush()
 	parts.Go(func() error { return n.hub.Run(life) })
-	parts.Go(func() error { return n.cluster.Run(life) })
+	parts.Go(func() error {
+		defer end() // what the nodes say opens rooms: it ends before the hub
+		return n.cluster.Run(talk)
+	})
 	if n.keys != nil {
 		parts.Go(func() error { return n.keys.Run(life) })
 	}
@@ -89,10 +95,11 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 	if n.ops != nil {
 		parts.Go(func() error { return unlessClosed(n.ops.Serve(opsLn)) })
 	}
+	parts.Go(func() error { return n.home.Run(failed) })
 	parts.Go(func() error {
 		<-failed.Done() // told, or a part has failed
 		n.drain(told.Err() != nil)
-		end()
+		hush()
 		return nil
 	})
 	err := parts.Wait()
@@ -100,17 +107,22 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 	return err
 }
 
+// patience is how long members may wait in all, beyond their turns, for their
+// rooms to be opened elsewhere before they are sent away. See config.DrainWithin.
+const patience = 2 * time.Second
+
 // drain takes the node off the ring, sends its members elsewhere, and stops
 // serving.
 func (n *node) drain(orderly bool) {
-	d := n.config.Drain
-	if !orderly || n.config.Broker == "memory" { // nobody to wait for, nowhere to go
-		d.Notice, d.Spread = 0, 0
-	}
-	slog.Info("draining", "notice", d.Notice, "spread", d.Spread)
+	d := gateway.Departure{Rate: n.config.Drain.Rate}
 	n.health.Drain()
-	time.Sleep(d.Notice)
-	n.gateway.Close(d.Spread)
+	if orderly && n.config.Broker != "memory" { // else there is nobody to wait for, and nowhere to go
+		d.Within = n.config.DrainWithin()
+		d.Ahead, d.Patience = n.home.Announce, patience
+		slog.Info("draining", "notice", n.config.Drain.Notice, "within", d.Within)
+		time.Sleep(n.config.Drain.Notice)
+	}
+	n.gateway.Close(d)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for _, s := range []*http.Server{n.serving, n.ops} {
@@ -153,6 +165,7 @@ func build(c config.Config) (*node, error) {
 	n.cluster = cluster.New(n.hub, c.APPID)
 	n.gateway = gateway.New(n.hub, authenticator, nil, gatewayOptions(c), count)
 	n.hearLogouts()
+	n.connectHomes()
 	serving := http.NewServeMux()
 	serving.Handle("/ws/", n.gateway.Handler())
 	probes := api.Serving(c.APPID, n.health)

@@ -143,7 +143,7 @@ func TestDrain(t *testing.T) {
 		if err := socket.Write(t.Context(), websocket.MessageText, []byte(`{"id":1,"cmd":"signal","room":"lobby","data":1}`)); err != nil {
 			t.Error(err)
 		}
-		for _, want := range []string{`{"id":1,"ok":{}}`, `{"push":"drain","reconnect_ms":[0,5000]}`, "closed with 1012"} {
+		for _, want := range []string{`{"id":1,"ok":{}}`, `{"push":"drain","reconnect_ms":[0,100]}`, "closed with 1012"} {
 			if got := next(); got != want {
 				t.Errorf("alice hears %s, want %s", got, want)
 			}

@@ -479,39 +479,6 @@ func TestRedisKilled(t *testing.T) {
 	c.noRaces()
 }
 
-// A node is told to stop in the middle of a conversation: HAProxy sends it
-// nobody any more, its members are told and closed with 1012, and nothing is
-// lost. scripts/up --node waits for its end and brings it back, as the runbook of
-// a rolling restart has it.
-func TestDrain(t *testing.T) {
-	c := Start(t, 4)
-	room := c.RoomOn(2)
-	member := c.Dial(c.Front(), "/ws/chat/"+room+"?user=alice")
-	wait := c.replay(t, "-rate", "250")
-	c.waitAppended(200)
-	c.Signal("ws2", syscall.SIGTERM)
-	member.Wait("drain", func(f Frame) bool { return f.Push == "drain" })
-	if back := c.Dial(c.Front(), "/ws/chat/"+room+"?user=alice"); back.Shard == "2222" {
-		t.Errorf("came back to the node that drains")
-	}
-	draining := c.PID("ws2")
-	c.script("scripts/up", "--node", "2")
-	if got := member.Code(); got != 1012 {
-		t.Errorf("closed with %d, want 1012", got)
-	}
-	if !strings.Contains(c.Log("ws2"), `"msg":"stopped"`) {
-		t.Error("the drain was cut short")
-	}
-	if got := c.PID("ws2"); got == draining || !alive(got) {
-		t.Errorf("process %d of ws2 drained, and process %d came back: want another one that runs", draining, got)
-	}
-	if back := c.Dial(c.Front(), "/ws/chat/"+room+"?user=alice"); back.Shard != "2222" {
-		t.Errorf("the room is on %s, want its home again", back.Shard)
-	}
-	wait()
-	c.noRaces()
-}
-
 // Without any node HAProxy answers by itself, in the form of the nodes' errors.
 func TestNoNode(t *testing.T) {
 	c := Start(t, 1)

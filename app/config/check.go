@@ -57,6 +57,14 @@ func (k Knob) check(f *faults, value string) {
 // QueueBytes is how many bytes may wait for Redis on a node.
 const QueueBytes = 16 << 20
 
+// DrainWithin is the time in which a node that stops sends its members away:
+// what is left of drain.grace after the notice, when the last command may take
+// its time, and a client that does not read its four seconds, and two each
+// remain for what else holds the members up and for the end of the process.
+func (c *Config) DrainWithin() time.Duration {
+	return c.Drain.Grace - c.Drain.Notice - max(c.Session.CommandTimeout, 4*time.Second) - 4*time.Second
+}
+
 // check finds what is wrong with the settings, each with the way out.
 func (c *Config) check(f *faults) {
 	oneOf := func(key, value string, allowed ...string) {
@@ -104,6 +112,12 @@ func (c *Config) check(f *faults) {
 	}
 	if c.Gateway.MaxMessage > QueueBytes/4 {
 		f.add("gateway.max_message", "must be %d or less: four of the longest messages must fit into what may wait for Redis", QueueBytes/4)
+	}
+	if c.Home.URL != "" && !isOrigin(c.Home.URL) {
+		f.add("home.url", "%q is no address of HAProxy: it looks like http://127.0.0.1:8406, without anything behind", c.Home.URL)
+	}
+	if !f.in("drain.grace", "drain.notice", "session.command_timeout") && c.DrainWithin() < time.Second {
+		f.add("drain.grace", "must be %v or more: drain.notice and session.command_timeout are in it", c.Drain.Grace-c.DrainWithin()+time.Second)
 	}
 	if !f.in("retention.messages") && c.Retention.Messages <= int64(c.Room.Window) {
 		f.add("retention.messages", "must be more than room.window (%d)", c.Room.Window)

@@ -88,8 +88,13 @@ type Config struct {
 	} `mapstructure:"retention"`
 	Drain struct {
 		Notice time.Duration `mapstructure:"notice"`
-		Spread time.Duration `mapstructure:"spread"`
+		Rate   int           `mapstructure:"rate"`
+		Grace  time.Duration `mapstructure:"grace"`
 	} `mapstructure:"drain"`
+	Home struct {
+		URL  string `mapstructure:"url"`
+		Rate int    `mapstructure:"rate"`
+	} `mapstructure:"home"`
 }
 
 // A Knob is one setting. Its environment variable is CHATRING_ and its key in
@@ -155,7 +160,10 @@ var Knobs = []Knob{
 	{"retention.age", 7 * 24 * time.Hour, time.Millisecond, "How long a log is kept after its last message."},
 	{"retention.key_window", 5 * time.Minute, time.Millisecond, "How long a message sent again under the same key is recognised, at least."},
 	{"drain.notice", 2500 * time.Millisecond, time.Duration(0), "How long a node that stops goes on serving while HAProxy takes it off the ring. Keep it above HAProxy's check interval."},
-	{"drain.spread", 5 * time.Second, time.Duration(0), "Over how long the members of a node that stops are told to come back. Raise it for more than 20,000 sockets; docker's stop_grace_period must be longer than both together."},
+	{"drain.rate", 500, 1, "Members that a node that stops sends away each second: what the other nodes can take. Nodes that stop at once add up."},
+	{"drain.grace", 30 * time.Second, time.Duration(0), "How long whatever supervises the node waits before it kills: docker's stop_grace_period, systemd's TimeoutStopSec. The node ends within it; members for whom there is no time at drain.rate leave sooner and are told to come back later."},
+	{"home.url", "", nil, "Where HAProxy listens for nodes (BIND_NODES), such as http://127.0.0.1:8406. There a node asks where rooms are at home: it has them opened there before it stops, and leads members home who sit elsewhere. Empty: neither."},
+	{"home.rate", 50, 1, "Members that a node leads home each second. Raise it when rooms stay split for too long after a node is back."},
 }
 
 const prefix = "CHATRING"

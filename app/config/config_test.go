@@ -298,14 +298,14 @@ func TestAuthMode(t *testing.T) {
 func TestEveryErrorAtOnce(t *testing.T) {
 	clean(t)
 	_, err := config.Load(flags(t, "--env=x", "--broker=x", "--log-level=x", "--log-format=x", "--appid=x", "--listen=x", "--ops-listen=x",
-		"--auth-mode=x", "--gateway-ping=0s", "--gateway-pong-timeout=-1s", "--session-outbox=0", "--room-linger=0s", "--drain-spread=-1s",
+		"--auth-mode=x", "--gateway-ping=0s", "--gateway-pong-timeout=-1s", "--session-outbox=0", "--room-linger=0s", "--drain-grace=-1s",
 		"--gateway-origins=chat.example.com,https://b.example/"), "")
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, key := range []string{
 		"env", "broker", "log.level", "log.format", "appid", "listen", "ops.listen", "auth.mode", "gateway.ping", "gateway.pong_timeout",
-		"session.outbox", "room.linger", "drain.spread", `gateway.origins: "chat.example.com"`, `gateway.origins: "https://b.example/"`,
+		"session.outbox", "room.linger", "drain.grace", `gateway.origins: "chat.example.com"`, `gateway.origins: "https://b.example/"`,
 	} {
 		if !strings.Contains("\n"+err.Error(), "\n"+key) {
 			t.Errorf("%s is not named in %q", key, err)

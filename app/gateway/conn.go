@@ -32,6 +32,7 @@ type conn struct {
 	user    *user
 	session *session.Session
 	socket  *gws.Conn
+	room    chat.RoomID // that the socket was opened for; none for a watcher's
 
 	// Owned by the reading goroutine.
 	reading wire
@@ -78,6 +79,9 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	g := c.gateway
 	c.socket, c.user = socket, a.user
 	c.issued, c.expires = a.identity.Issued, a.identity.Expires
+	if !a.join.Watch {
+		c.room = a.room
+	}
 	who := session.Who{User: a.user.id, Rights: a.identity.Rights, Allowance: a.user.allowance}
 	c.session = session.New(g.hub, who, c, &g.opts.Session, &g.count.Sessions)
 	c.reading.upgraded = true

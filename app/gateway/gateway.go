@@ -243,40 +243,6 @@ func (g *Gateway) remove(c *conn) {
 	}
 }
 
-// Refuse makes the gateway answer 503 to new sockets; those it has, it serves.
-func (g *Gateway) Refuse() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.draining = true
-}
-
-// Close tells every session to come back within spread, somewhere else, and
-// closes them evenly over half of it, so that they do not all leave at once.
-// It returns when the last one has gone.
-func (g *Gateway) Close(spread time.Duration) {
-	g.Refuse()
-	g.mu.Lock()
-	conns := make([]*conn, 0, len(g.conns))
-	for c := range g.conns {
-		conns = append(conns, c)
-	}
-	g.mu.Unlock()
-	notice := protocol.Drain{ReconnectMS: [2]int64{0, spread.Milliseconds()}}.Frame()
-	for _, c := range conns {
-		c.session.Send(notice)
-	}
-	const steps = 50
-	for i := range steps {
-		for _, c := range conns[i*len(conns)/steps : (i+1)*len(conns)/steps] {
-			c.session.Close(protocol.CloseDrain)
-		}
-		if i < steps-1 && len(conns) > 0 {
-			time.Sleep(spread / 2 / steps)
-		}
-	}
-	g.serving.Wait()
-}
-
 // admission is what a request for a socket is granted.
 type admission struct {
 	identity    auth.Identity

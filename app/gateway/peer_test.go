@@ -89,7 +89,7 @@ func serve(t *testing.T, change ...func(*setup)) *node {
 		done <- nil
 	}()
 	t.Cleanup(func() {
-		n.Close(0)
+		n.Close(gateway.Departure{})
 		_ = server.Close()
 		cancel()
 		for range 2 {

