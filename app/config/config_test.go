@@ -313,6 +313,47 @@ func TestEveryErrorAtOnce(t *testing.T) {
 	}
 }
 
+// A node that stops needs a moment for its members within the grace that it is
+// given, and says how much grace that takes.
+func TestGrace(t *testing.T) {
+	clean(t)
+	for _, c := range []struct {
+		args   string
+		within time.Duration
+		least  string // of drain.grace, where it is too short
+	}{
+		{"", 19500 * time.Millisecond, ""},
+		{"--drain-grace=60s", 49500 * time.Millisecond, ""},
+		{"--session-command-timeout=10s", 13500 * time.Millisecond, ""},
+		{"--session-command-timeout=1s", 19500 * time.Millisecond, ""},
+		{"--drain-grace=11500ms", time.Second, ""},
+		{"--drain-grace=11s", 0, "11.5s"},
+		{"--drain-notice=25s", 0, "34s"},
+	} {
+		got, err := config.Load(flags(t, strings.Fields(c.args)...), "")
+		if c.least != "" {
+			if err == nil || !strings.Contains(err.Error(), "drain.grace: must be "+c.least+" or more") {
+				t.Errorf("%s: %v, want a drain.grace of %s", c.args, err, c.least)
+			}
+		} else if err != nil || got.DrainWithin() != c.within {
+			t.Errorf("%s: within %v, %v, want %v", c.args, got.DrainWithin(), err, c.within)
+		}
+	}
+}
+
+// The address of HAProxy's door for nodes has nothing behind the port.
+func TestHomeURL(t *testing.T) {
+	clean(t)
+	for url, ok := range map[string]bool{
+		"": true, "http://127.0.0.1:8406": true, "https://haproxy": true,
+		"haproxy:8406": false, "http://haproxy:8406/": false, "http://haproxy/shard": false, "http://": false,
+	} {
+		if _, err := config.Load(flags(t, "--home-url="+url), ""); (err == nil) != ok {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
 // Every number and every time has a least value, and says so when it is less.
 func TestMinimums(t *testing.T) {
 	clean(t)
