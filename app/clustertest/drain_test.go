@@ -346,6 +346,35 @@ func TestSplitRoomsHeal(t *testing.T) {
 	c.noRaces()
 }
 
+// Two nodes that stop at once while HAProxy is reloaded, whose new process takes
+// them for up at first, and then the last two, which have nowhere to send their
+// members: all end in order. Nobody misses anything.
+func TestDrainsAtOnce(t *testing.T) {
+	c, cr := at2(t)
+	c.Signal("ws1", syscall.SIGTERM)
+	c.Signal("ws2", syscall.SIGTERM)
+	eventually(t, "the drain has begun", func() bool { return cr.count(func(f *fan) bool { return f.shard != "2222" }) > 20 })
+	c.Signal("haproxy", syscall.SIGUSR2)
+	stopped := func(parts ...string) {
+		eventually(t, fmt.Sprint(parts, " have stopped"), func() bool {
+			return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(c.Log(part), `"msg":"stopped"`) })
+		})
+	}
+	stopped("ws1", "ws2")
+	eventually(t, "all are on the other two", func() bool {
+		return cr.count(func(f *fan) bool { return f.conn != nil && f.shard > "2222" }) == len(cr.fans)
+	})
+	c.Signal("ws3", syscall.SIGTERM)
+	c.Signal("ws4", syscall.SIGTERM)
+	stopped("ws3", "ws4")
+	for _, i := range []string{"1", "2", "3", "4"} {
+		c.script("scripts/up", "--node", i)
+	}
+	eventually(t, "all are in", func() bool { return cr.count(func(f *fan) bool { return f.conn != nil }) == len(cr.fans) })
+	cr.settle()
+	c.noRaces()
+}
+
 // A process is a node without a cluster around it.
 type process struct {
 	*exec.Cmd

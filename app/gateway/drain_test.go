@@ -187,29 +187,41 @@ func TestAhead(t *testing.T) {
 	})
 }
 
-// Who cannot be asked ahead of time does not hold a drain up for longer than
-// its patience, in all, and does not let members leave faster.
+// Who does not answer ahead of time, or slowly, does not hold a drain up for
+// longer than its patience, in all, and does not let members leave faster.
 func TestAheadIsDeaf(t *testing.T) {
-	bubble(t, func(t *testing.T, n *node) {
-		all := n.crowd(t, 10, "/ws/chat/a", "/ws/chat/b", "/ws/chat/c")
-		began := time.Now()
-		n.Close(gateway.Departure{
-			Rate: 10, Within: time.Minute, Patience: 2 * time.Second,
-			Ahead: func(ctx context.Context, _ []chat.RoomID) []chat.RoomID {
-				<-ctx.Done()
-				return nil
-			},
-		})
-		leaves := sentAway(t, all, began)
-		if last := leaves[len(leaves)-1].at; last < 3*time.Second || last > 5100*time.Millisecond {
-			t.Errorf("the last of 30 left after %v, want 3s and 2s of patience at most", last)
-		}
-		for i := range leaves[2:] { // a turn may have waited, one and no more
-			if d := leaves[i+2].at - leaves[i].at; d < 100*time.Millisecond {
-				t.Errorf("three members left within %v", d)
+	for name, ahead := range map[string]func(context.Context){
+		"deaf": func(ctx context.Context) { <-ctx.Done() },
+		"slow": func(ctx context.Context) {
+			select {
+			case <-time.After(400 * time.Millisecond):
+			case <-ctx.Done():
 			}
-		}
-	})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *node) {
+				all := n.crowd(t, 10, "/ws/chat/a", "/ws/chat/b", "/ws/chat/c")
+				began := time.Now()
+				n.Close(gateway.Departure{
+					Rate: 10, Within: time.Minute, Patience: 2 * time.Second,
+					Ahead: func(ctx context.Context, _ []chat.RoomID) []chat.RoomID {
+						ahead(ctx)
+						return nil
+					},
+				})
+				leaves := sentAway(t, all, began)
+				if last := leaves[len(leaves)-1].at; last < 3*time.Second || last > 5100*time.Millisecond {
+					t.Errorf("the last of 30 left after %v, want 3s and 2s of patience at most", last)
+				}
+				for i := range leaves[2:] { // a turn may have waited, one and no more
+					if d := leaves[i+2].at - leaves[i].at; d < 100*time.Millisecond {
+						t.Errorf("three members left within %v", d)
+					}
+				}
+			})
+		})
+	}
 }
 
 // Only those leave who are to, and of these not those of whose rooms it turns

@@ -194,8 +194,8 @@ func (g *Guide) round(ctx context.Context) error {
 	confirmed := make(map[chat.RoomID]bool)
 	sent := g.sockets.SendAway(ctx, g.due(away), func(ctx context.Context, rooms []chat.RoomID) (stay []chat.RoomID) {
 		homes, err := g.ring.homes(ctx, rooms)
-		if err != nil {
-			return rooms
+		if err != nil { // for some of them
+			slog.Debug("members stay, since HAProxy does not answer", "err", err)
 		}
 		for _, room := range rooms {
 			if homes[room] == away[room] {

@@ -193,6 +193,9 @@ func TestAnnounceGivesUp(t *testing.T) {
 		"nonsense": func(s *scene) {
 			s.ring, s.answer = one, func(string) (int, string) { return 200, `{"room":"z","shard":"2222"}` }
 		},
+		"an error": func(s *scene) {
+			s.ring, s.answer = one, func(room string) (int, string) { return 500, fmt.Sprintf(`{"room":%q,"shard":"2222"}`, room) }
+		},
 		"nobody":   func(s *scene) { s.ring = func(string) string { return "" } },
 		"for ever": func(s *scene) { s.ring = one },
 	} {
@@ -290,6 +293,25 @@ func TestSlowRound(t *testing.T) {
 		time.Sleep(6 * time.Minute)
 		if got := s.led(); len(got) != 1 {
 			t.Errorf("led %v, want b", got)
+		}
+	})
+}
+
+// A member that has only just come is left alone at first.
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		s.ring, s.rooms = one, []chat.RoomID{"b"}
+		s.run()
+		time.Sleep(time.Minute)
+		s.change(func() { s.ring, s.began, s.since["b"] = two, time.Now(), time.Now() })
+		time.Sleep(10 * time.Second)
+		if got := s.led(); len(got) > 0 {
+			t.Errorf("led %v", got)
+		}
+		time.Sleep(time.Minute)
+		if got := s.led(); len(got) != 1 {
+			t.Errorf("led %v, want it once it had settled", got)
 		}
 	})
 }
