@@ -36,7 +36,7 @@ func TestAdmission(t *testing.T) {
 func (c *Cluster) roomsOn(i, n int) (rooms []string) {
 	c.t.Helper()
 	for k := 0; len(rooms) < n; k++ {
-		if room := fmt.Sprintf("aimed-%d", k); NodeOf(c.Shard(room)) == i {
+		if room := fmt.Sprintf("room-%d", k); NodeOf(c.Shard(room)) == i {
 			rooms = append(rooms, room)
 		}
 	}

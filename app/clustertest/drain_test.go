@@ -262,17 +262,6 @@ func (cr *crowd) settle() {
 	}
 }
 
-// roomsOn returns n rooms whose home is node i.
-func (c *Cluster) roomsOn(i, n int) (rooms []string) {
-	c.t.Helper()
-	for k := 0; len(rooms) < n; k++ {
-		if room := fmt.Sprintf("r%d", k); NodeOf(c.Shard(room)) == i {
-			rooms = append(rooms, room)
-		}
-	}
-	return rooms
-}
-
 // sum adds a metric of several nodes up.
 func (c *Cluster) sum(name string, nodes ...int) (sum float64) {
 	c.t.Helper()
