@@ -188,7 +188,7 @@ func explainToken(cmd *cobra.Command, c config.Config, token string, rooms []str
 	if err != nil {
 		return fmt.Errorf("not valid: %w", err)
 	}
-	_, _ = fmt.Fprintf(out, "valid   for %s, until %s\n", id.User, id.Expires.UTC().Format(time.RFC3339))
+	_, _ = fmt.Fprintf(out, "valid   for %s, until %s (leeway included)\n", id.User, id.Expires.UTC().Format(time.RFC3339))
 	for _, room := range ids {
 		_, _ = fmt.Fprintf(out, "room    %s: %s\n", room, auth.AccessWord(id.Rights.Access(room)))
 	}
