@@ -145,6 +145,24 @@ func TestUnknownKeysAskSeldom(t *testing.T) {
 	})
 }
 
+// A token that asks in the moment in which the node would fetch anyway does not
+// make it fetch twice.
+func TestAskedInTime(t *testing.T) {
+	one, stranger := newPair(t, "one"), newPair(t, "stranger")
+	i := &issuer{body: jwks(t, one), status: 200}
+	withIssuer(t, i, func(t *testing.T, j *auth.JWT) {
+		const times = 200
+		for range times {
+			time.Sleep(auth.RefreshEvery)
+			taken(t, j, stranger.named(t, claims(nil)))
+			synctest.Wait()
+		}
+		if got := i.requests(); got != 1+times {
+			t.Errorf("the issuer was asked %d times, want %d", got, 1+times)
+		}
+	})
+}
+
 // A node starts without its issuer and keeps trying: until then it cannot tell
 // good tokens from bad ones, and says so, rather than that they are bad.
 func TestIssuerComesLate(t *testing.T) {

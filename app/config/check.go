@@ -185,7 +185,7 @@ func (c *Config) checkJWT(f *faults) {
 	if a.Audience == "" {
 		f.add("auth.audience", `is needed when env is production: what the issuer writes into "aud" of the tokens that are for this cluster`)
 	}
-	if a.JWKSURL != "" && !strings.HasPrefix(strings.ToLower(a.JWKSURL), "https:") {
+	if a.JWKSURL != "" && !strings.HasPrefix(a.JWKSURL, "https:") {
 		f.add("auth.jwks_url", "must begin with https: when env is production: whoever sits between could make tokens")
 	}
 }
