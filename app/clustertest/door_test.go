@@ -52,7 +52,7 @@ func openDoor(t *testing.T, vars ...string) *door {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "haproxy", "-db", "-f", filepath.Join(repository(t), "haproxy", "haproxy.cfg"))
 	cmd.Env = append(append(os.Environ(),
-		"WS1_ADDR="+node.Listener.Addr().String(), "BIND_HTTP="+d.address, "BIND_ADMIN="+freeAddress(t),
+		"WS1_ADDR="+node.Listener.Addr().String(), "BIND_HTTP="+d.address, "BIND_ADMIN="+freeAddress(t), "BIND_NODES="+freeAddress(t),
 		"HAPROXY_SOCK="+filepath.Join(t.TempDir(), "sock"), "HAPROXY_MAXCONN=500", "FRONT_MAXCONN=400", "SOCKETS_MAX=300",
 	), vars...)
 	var log bytes.Buffer
