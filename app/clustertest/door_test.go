@@ -45,6 +45,9 @@ func openDoor(t *testing.T, vars ...string) *door {
 		if r.URL.Path != "/healthz" {
 			d.asked <- r
 		}
+		if strings.HasSuffix(r.URL.Path, "/full") {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
 		_, _ = io.WriteString(w, "here")
 	}))
 	t.Cleanup(node.Close)
@@ -104,6 +107,29 @@ func (d *door) ask(t *testing.T, path string, header http.Header) int {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode
+}
+
+// What a node refuses with 503 is asked for again, a few times; what may have
+// changed something is not.
+func TestRefusedIsAskedForAgain(t *testing.T) {
+	d := openDoor(t)
+	for method, want := range map[string]int{http.MethodGet: 4, http.MethodPost: 1} {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+d.address+"/shard/full", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := len(d.asked); resp.StatusCode != http.StatusServiceUnavailable || got != want {
+			t.Errorf("%s: %s after %d requests, want 503 after %d", method, resp.Status, got, want)
+		}
+		for len(d.asked) > 0 {
+			<-d.asked
+		}
+	}
 }
 
 // Nothing that a client writes about itself, or in a proxy's name, reaches a node.
