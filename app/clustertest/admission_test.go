@@ -56,7 +56,7 @@ func (c *Cluster) aimAtOneNode(aimed []string, limit int) {
 	refused := 0
 	for i, room := range aimed[1:] {
 		if i%50 == 0 {
-			attackers = append(attackers, c.Dial(c.Front(), "/ws/chat/"+aimed[0]+"?user=attacker"))
+			attackers = append(attackers, c.Dial(c.Front(), fmt.Sprintf("/ws/chat/%s?user=attacker%d", aimed[0], i)))
 		}
 		attacker := attackers[len(attackers)-1]
 		attacker.Send(`{"id":%d,"cmd":"join","room":%q}`, i+1, room)
