@@ -220,7 +220,7 @@ func gatewayOptions(c config.Config) gateway.Options {
 			Outbox: c.Session.Outbox, Rooms: c.Session.Rooms,
 			CommandTimeout: c.Session.CommandTimeout, Strikes: maxStrikes,
 			Rates:  session.Rates{Messages: c.Session.Messages, Bytes: c.Session.Bytes},
-			Frames: c.Session.Frames, Burst: c.Session.Burst,
+			Frames: c.Session.Frames, Burst: c.Session.Burst, SignalEvery: c.Session.SignalEvery,
 		},
 	}
 }

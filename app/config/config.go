@@ -68,6 +68,7 @@ type Config struct {
 		Bytes          int           `mapstructure:"bytes"`
 		Frames         int           `mapstructure:"frames"`
 		Burst          time.Duration `mapstructure:"burst"`
+		SignalEvery    time.Duration `mapstructure:"signal_every"`
 	} `mapstructure:"session"`
 	User struct {
 		Messages int `mapstructure:"messages"`
@@ -148,6 +149,7 @@ var Knobs = []Knob{
 	{"session.bytes", 256 << 10, 0, "Bytes of commands of one session each second, likewise."},
 	{"session.frames", 500, 0, "Frames of one session each second, refused commands and what is no command among them; more close it with 4429. Keep it well above session.messages. 0: no limit."},
 	{"session.burst", 5 * time.Second, time.Second, "How long what a session or a user did not send adds up: so many seconds' worth of each rate may come at once."},
+	{"session.signal_every", 250 * time.Millisecond, time.Duration(0), "How often a session may signal in a room; of the signals in between the last one goes when the time is up. 0: each goes at once."},
 	{"user.messages", 100, 0, "Commands that all sessions of a user on this node may give together each second, over time. 0: no limit."},
 	{"user.bytes", 512 << 10, 0, "Bytes of commands of all sessions of a user on this node each second, likewise."},
 	{"room.max", 50000, 2, "Rooms that this node has open at once, the nodes' own among them. Beyond it the room that is empty longest is closed; when somebody is in each, joins of others are refused. An empty room takes about 1 kB (go test -run - -bench EmptyRoom -benchtime 50000x ./app/hub)."},

@@ -55,7 +55,7 @@ func TestRenewedSinceLogout(t *testing.T) {
 		if code, _ := l.end(); code != 4502 {
 			t.Errorf("closed with %d, want 4502", code)
 		}
-	}, func(s *setup) { began = time.Now() }, readableTokens)
+	}, func(*setup) { began = time.Now() }, readableTokens)
 }
 
 // logouts stand for what the nodes have told each other: whose tokens are

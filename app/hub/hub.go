@@ -128,6 +128,9 @@ type Join struct {
 	Receiver Receiver
 	// Watch makes a read-only member that does not count as present.
 	Watch bool
+	// SignalEvery is how often the member may signal; of those in between only
+	// the last is passed on. 0: each is.
+	SignalEvery time.Duration
 }
 
 // Join makes a member of a room, opening the room first when this node does

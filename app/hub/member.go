@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/chatring/chatring/app/chat"
-	"github.com/chatring/chatring/app/protocol"
 )
 
 // A Member is a session's place in a room. Its methods belong to the
@@ -22,10 +21,12 @@ type Member struct {
 	mute     bool // does not hear its own publications
 	events   bool // hears who comes and goes
 	watch    bool
+	every    time.Duration // between two signals
 
 	// Guarded by room.mu.
-	at  int      // index among the room's members; -1 once it has left
-	own []string // keys of what it has published and not heard of yet; at most maxOwn, and only if mute
+	at   int      // index among the room's members; -1 once it has left
+	turn *turn    // nil: the next signal goes at once
+	own  []string // keys of what it has published and not heard of yet; at most maxOwn, and only if mute
 }
 
 // Room returns the room's name.
@@ -91,22 +92,3 @@ func (m *Member) skips(p chat.Publication) bool {
 
 // newKey returns a key for a draft that has none: 80 random bits.
 func newKey() string { return strings.ToLower(rand.Text()[:16]) }
-
-// Signal lets the other members hear body now. It is kept nowhere, and may be
-// lost on its way to other nodes.
-func (m *Member) Signal(body []byte) error {
-	if m.watch {
-		return ErrWatcher
-	}
-	f := protocol.SignalPush(m.room.id, m.user, body)
-	r := m.room
-	r.mu.Lock()
-	for _, o := range r.members {
-		if o != m {
-			o.to.Send(f)
-		}
-	}
-	r.mu.Unlock()
-	r.hub.signal(r.id, kindSignal, f)
-	return nil
-}

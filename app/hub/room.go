@@ -99,7 +99,7 @@ func (r *room) join(j Join) *Member {
 	r.used = time.Now()
 	m := &Member{
 		room: r, to: j.Receiver, user: j.User, at: len(r.members), joinedAt: r.gate.last,
-		mute: j.Mute, events: j.Members, watch: j.Watch,
+		mute: j.Mute, events: j.Members, watch: j.Watch, every: j.SignalEvery,
 	}
 	joined := protocol.Joined{Room: r.id, Pos: r.gate.last.String()}
 	var missed []entry

@@ -21,6 +21,60 @@ const (
 // per member and join.
 const maxAnnounced = 256
 
+// A turn is the time after a member's signal, in which only the last of those
+// that follow is kept. There is at most one timer for each member.
+type turn struct {
+	end  *time.Timer
+	next protocol.Frame // goes when the turn ends; empty: nothing waits
+}
+
+// Signal lets the other members hear body: now, or, if the member's last signal
+// was less than SignalEvery ago, when that time is up, unless another one takes
+// its place until then. It is kept nowhere, and may be lost on its way to other
+// nodes.
+func (m *Member) Signal(body []byte) error {
+	if m.watch {
+		return ErrWatcher
+	}
+	f := protocol.SignalPush(m.room.id, m.user, body)
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	if m.turn != nil {
+		m.turn.next = f
+		return nil
+	}
+	m.pass(f)
+	if m.every > 0 {
+		m.turn = &turn{end: time.AfterFunc(m.every, m.endTurn)}
+	}
+	return nil
+}
+
+// endTurn passes on what waits, and begins another turn; if nothing does, or the
+// member has left, there is none.
+func (m *Member) endTurn() {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	if m.at < 0 || m.turn.next.Size() == 0 {
+		m.turn = nil
+		return
+	}
+	m.pass(m.turn.next)
+	m.turn.next = protocol.Frame{}
+	m.turn.end.Reset(m.every)
+}
+
+// pass lets the other members hear a signal, here and on other nodes. The
+// room's lock is held.
+func (m *Member) pass(f protocol.Frame) {
+	for _, o := range m.room.members {
+		if o != m {
+			o.to.Send(f)
+		}
+	}
+	m.room.hub.signal(m.room.id, kindSignal, f)
+}
+
 // announce tells who has come or gone, unless another session of the same user
 // is here. The room's lock is held.
 func (r *room) announce(m *Member, event string) {

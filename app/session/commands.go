@@ -60,7 +60,7 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 }
 
 func (s *Session) join(ctx context.Context, room chat.RoomID, j hub.Join) error {
-	j.User, j.Receiver = s.user, s
+	j.User, j.Receiver, j.SignalEvery = s.user, s, s.limits.SignalEvery
 	if !s.mayRecover() {
 		j.Since = nil
 	}

@@ -74,8 +74,12 @@ func TestWatchRight(t *testing.T) {
 		watch  bool
 		may    bool
 	}{
-		{chat.NoAccess, true, false}, {chat.Watch, true, true}, {chat.Watch, false, false},
-		{chat.Read, false, true}, {chat.Read, true, true}, {chat.Write, true, true},
+		{chat.NoAccess, true, false},
+		{chat.Watch, true, true},
+		{chat.Watch, false, false},
+		{chat.Read, false, true},
+		{chat.Read, true, true},
+		{chat.Write, true, true},
 	} {
 		if bad := session.MayJoin(rights{"stage": c.access}, "stage", c.watch); (bad == nil) != c.may {
 			t.Errorf("access %d, watch %v: %v, want it allowed: %v", c.access, c.watch, bad, c.may)

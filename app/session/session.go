@@ -58,6 +58,8 @@ type Limits struct {
 	// Frames is how many frames may come each second, commands or not, answered
 	// or refused; more close the session. 0: no limit.
 	Frames int
+	// SignalEvery is how often the session may signal in a room; see hub.Join.
+	SignalEvery time.Duration
 	// Burst is for how long what was not sent adds up, to be sent at once.
 	Burst time.Duration
 }
