@@ -15,8 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
-	"github.com/chatring/chatring/app/config"
 )
 
 // A logout is what the nodes tell each other when a user has logged out
@@ -29,15 +29,34 @@ type logout struct {
 // kindLogout names it among what nodes say.
 const kindLogout = "logout"
 
-// hearLogouts makes the node act on log-outs.
-func (n *node) hearLogouts() {
+// logouts are those that this node has heard of.
+type logouts struct {
+	*auth.Revocations
+	heard <-chan struct{} // closed when all have been that were said before
+}
+
+// Known implements gateway.Logouts.
+func (l logouts) Known() bool {
+	select {
+	case <-l.heard:
+		return true
+	default:
+		return false
+	}
+}
+
+// hearLogouts makes the node act on log-outs: first nobody comes in by an old
+// token any more, then those who are in are closed.
+func (n *node) hearLogouts(revocations *auth.Revocations) {
 	n.cluster.On(kindLogout, func(body json.RawMessage) {
 		var l logout
 		if err := json.Unmarshal(body, &l); err != nil {
 			slog.Warn("a log-out cannot be read", "err", err)
 			return
 		}
-		n.gateway.LogOut(l.User, time.Unix(l.Before+1, 0).Add(-1))
+		until := time.Unix(l.Before+1, 0).Add(-1)
+		revocations.Revoke(l.User, until)
+		n.gateway.LogOut(l.User, until)
 	})
 }
 
@@ -47,7 +66,7 @@ func (n *node) logout(ctx context.Context, user chat.UserID, until time.Time) er
 }
 
 // logoutCommand is the verb.
-func logoutCommand(load func(*cobra.Command) (config.Config, error)) *cobra.Command {
+func logoutCommand(load loadSettings) *cobra.Command {
 	var ops string
 	var before int64
 	cmd := &cobra.Command{

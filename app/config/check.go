@@ -176,6 +176,9 @@ func (c *Config) checkJWT(f *faults) {
 	if (a.KeyFile != "" || a.JWKSURL != "") && !slices.ContainsFunc(a.Algorithms, func(alg string) bool { return alg != "HS256" }) {
 		f.add("auth.algorithms", "must have RS256, ES256 or EdDSA, because there are public keys (auth.key_file, auth.jwks_url)")
 	}
+	if !f.in("auth.max_life", "retention.age") && a.MaxLife > c.Retention.Age {
+		f.add("auth.max_life", "must not be longer than retention.age (%v): a log-out would be forgotten before the token's end", c.Retention.Age)
+	}
 	if c.Env != "production" {
 		return
 	}

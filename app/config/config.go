@@ -128,7 +128,7 @@ var Knobs = []Knob{
 	{"auth.issuer", "", nil, `What a token's "iss" must be. Needed in production. Empty: not looked at.`},
 	{"auth.audience", "", nil, `What a token's "aud" must be or contain: the name of this cluster at the issuer. Needed in production. Empty: not looked at.`},
 	{"auth.leeway", 30 * time.Second, time.Duration(0), "How far the clocks of the issuer and of this node may differ."},
-	{"auth.max_life", 30 * 24 * time.Hour, time.Second, "Longest time from a token's iat (without one, from now) to its exp. The shorter, the sooner revoked tokens can be forgotten."},
+	{"auth.max_life", 7 * 24 * time.Hour, time.Second, "Longest time from a token's iat (without one, from now) to its exp. The shorter, the sooner log-outs can be forgotten: retention.age must be as long."},
 	{"auth.open_rooms", []string{"*"}, nil, "Rooms that a token without grants may write, as patterns: names in which * stands for any characters. Empty: none."},
 	{"log.level", "info", nil, "debug, info, warn or error."},
 	{"log.format", "json", nil, "json or text."},
