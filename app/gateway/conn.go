@@ -257,7 +257,7 @@ func (c *conn) hear() { c.heard.Store(int64(time.Since(c.opened))) }
 // the pings of many sockets spread out. The lock is held.
 func (c *conn) duePing() {
 	interval := c.gateway.opts.Ping
-	c.nextPing = time.Now().Add(interval - rand.N(interval/8+1))
+	c.nextPing = time.Now().Add(interval - rand.N(interval/8+1)) // #nosec G404 -- it spreads pings, and keeps nothing secret
 }
 
 // silentUntil is when the peer will have been silent for too long.

@@ -21,7 +21,7 @@ func newFrame(b []byte) Frame {
 	switch {
 	case n < 126:
 		b = b[maxHeader-2:]
-		b[0], b[1] = finText, byte(n)
+		b[0], b[1] = finText, byte(n) // #nosec G115 -- below 126
 		return Frame{b, 2}
 	case n < 1<<16:
 		b = b[maxHeader-4:]
@@ -59,5 +59,5 @@ func Close(code CloseCode) Frame {
 }
 
 func control(first byte, payload []byte) Frame {
-	return Frame{append([]byte{first, byte(len(payload))}, payload...), 2}
+	return Frame{append([]byte{first, byte(len(payload))}, payload...), 2} // #nosec G115 -- at most 125, as gws has checked
 }
