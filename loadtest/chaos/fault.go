@@ -61,6 +61,7 @@ type scene struct {
 	crowd    *crowd
 	street   *proxy  // between clients and HAProxy
 	phases   []phase // of a rolling restart
+	sockets  float64 // that a node had
 	doorFile string  // HAProxy's file, to be edited
 	// descriptors is the limit that a node had.
 	descriptors int
