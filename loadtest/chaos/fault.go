@@ -91,7 +91,7 @@ func (s *scene) cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
 // faults are all of them, in the order of the table.
 func faults() []fault {
-	return slices.Concat(nodeFaults, redisFaults, doorFaults, crowdFaults, hostFaults)
+	return slices.Concat(nodeFaults, redisFaults, doorFaults, crowdFaults, clockFaults, hostFaults)
 }
 
 // pick finds faults by name.

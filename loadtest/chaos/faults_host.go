@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,16 +15,6 @@ import (
 )
 
 var hostFaults = []fault{
-	{
-		name:    "clock",
-		promise: "A clock that jumps an hour ahead on one node, and back, changes neither the order nor the number of messages, in rooms that live on all nodes.",
-		split:   true,
-		build:   buildShiftable,
-		inject:  func(ctx context.Context, s *scene) error { return s.shiftClock(ctx, 2, time.Hour) },
-		hold:    4 * time.Second,
-		heal:    func(ctx context.Context, s *scene) error { return s.shiftClock(ctx, 2, 0) },
-		within:  bounds{repair: time.Second, silence: time.Second},
-	},
 	{
 		name:    "descriptors",
 		promise: "A node without a descriptor left lets newcomers wait and serves those whom it has, and takes newcomers in again when it has some.",
@@ -61,119 +50,6 @@ var hostFaults = []fault{
 			return nil
 		},
 	},
-}
-
-// shiftVariable names the folder of the files that say by how many seconds each
-// node's clock is off.
-const shiftVariable = "CHAOS_CLOCK"
-
-// shiftSource is compiled into the node whose clock can jump: it asks the file of
-// its APPID, again and again.
-const shiftSource = `package main
-
-import (
-	"os"
-	"strconv"
-	"strings"
-	"time"
-)
-
-func init() {
-	go func() {
-		for {
-			b, err := os.ReadFile(os.Getenv("` + shiftVariable + `") + "/" + os.Getenv("APPID"))
-			if n, bad := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && bad == nil {
-				time.Shift(n)
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-	}()
-}
-`
-
-// buildShiftable builds a node whose wall clock can be set off by a file: a static
-// program takes no library that would lie to it, so time.Now itself is replaced.
-// The monotonic clock, by which Go measures time, goes on as it does when a
-// machine's clock is set.
-func buildShiftable(ctx context.Context, r *runner) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env GOROOT: %w", err)
-	}
-	original := filepath.Join(strings.TrimSpace(string(out)), "src", "time", "time.go")
-	source, err := os.ReadFile(original)
-	if err != nil {
-		return "", err
-	}
-	shifted, err := shiftable(string(source))
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", original, err)
-	}
-	dir := filepath.Join(r.dir, "clock")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	overlay := fmt.Sprintf(`{"Replace":{%q:%q,%q:%q}}`, original, filepath.Join(dir, "time.go"), r.file("app", "shift.go"), filepath.Join(dir, "shift.go"))
-	for name, text := range map[string]string{"time.go": shifted, "shift.go": shiftSource, "overlay.json": overlay} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			return "", err
-		}
-	}
-	return build(ctx, r.root, dir, "./app", "-overlay", filepath.Join(dir, "overlay.json"))
-}
-
-// shiftable is the source of package time with a Now that can be set off.
-func shiftable(source string) (string, error) {
-	for _, change := range [][2]string{
-		{"\t\"math/bits\"\n", "\t\"math/bits\"\n\t\"sync/atomic\"\n"},
-		{"\tsec, nsec, mono := runtimeNow()\n\tif mono == 0 {\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += shift.Load()\n\tif mono == 0 {\n"},
-	} {
-		if strings.Count(source, change[0]) != 1 {
-			return "", fmt.Errorf("%q is not there once: this Go has another time.Now", change[0])
-		}
-		source = strings.Replace(source, change[0], change[1], 1)
-	}
-	return source + `
-var shift atomic.Int64
-
-// Shift sets the clock off by seconds.
-func Shift(seconds int64) { shift.Store(seconds) }
-`, nil
-}
-
-// shiftClock sets the clock of a node off, and waits until its answers show it.
-func (s *scene) shiftClock(ctx context.Context, i int, by time.Duration) error {
-	file := filepath.Join(s.state, appID(i))
-	s.cleanup(func() { _ = os.Remove(file) })
-	if err := os.WriteFile(file, []byte(strconv.Itoa(int(by.Seconds()))), 0o600); err != nil {
-		return err
-	}
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		off, err := clockOff(ctx, s.node(i))
-		if err == nil && (off-by).Abs() < 5*time.Second {
-			return nil
-		}
-		if !time.Now().Before(deadline) || !sleep(ctx, 20*time.Millisecond) {
-			return fmt.Errorf("the clock of node %s is off by %v, not by %v: %w", appID(i), off, by, errors.Join(err, ctx.Err()))
-		}
-	}
-}
-
-// clockOff is how far a node's clock is ahead of ours, to the second.
-func clockOff(ctx context.Context, node string) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+node+"/healthz", nil)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	resp.Body.Close()
-	theirs, err := http.ParseTime(resp.Header.Get("Date"))
-	return time.Until(theirs), err
 }
 
 // takeDescriptors leaves a node a few more descriptors than it has open, and sends
