@@ -1,7 +1,7 @@
 // Package gateway is the sockets: it decides in net/http who may have one,
 // lets gws read it, and gives each a session. Everything that gws does
-// otherwise than this project needs is mended here. It knows neither rooms nor
-// Redis.
+// otherwise than this project needs is mended here. Of rooms it knows names, of
+// Redis nothing.
 package gateway
 
 import (

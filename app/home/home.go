@@ -173,7 +173,7 @@ func (g *Guide) Run(ctx context.Context) error {
 			slog.Debug("members are not led home", "err", err)
 		}
 		pause = min(max(2*pause, firstPause), lastPause)
-		next = time.Now().Add(pause - rand.N(pause/4))
+		next = time.Now().Add(pause - rand.N(pause/4)) // #nosec G404 -- it spreads rounds, and keeps nothing secret
 	}
 	return nil
 }
