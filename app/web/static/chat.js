@@ -223,7 +223,7 @@ const hear = {
   },
 
   drain() {
-    mark("moved", wire.since || "0-0", `node ${shard} is going away; moving to another one`);
+    mark("moved", wire.since || "0-0", `moving from node ${shard} to another one`);
   },
 
   published({ key, pos }) {
