@@ -74,7 +74,7 @@ var nodeFaults = []fault{
 		name:        "homecoming",
 		promise:     "When a node is back after its death, members who sit elsewhere are led home, a bounded number each second, so that no room stays on two nodes.",
 		env:         []string{fmt.Sprintf("CHATRING_HOME_RATE=%d", homeRate)},
-		rate:        45,
+		rate:        36,
 		prepare:     func(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), 200, crowdMembers) },
 		inject:      loseNode,
 		heal:        awaitHome,
@@ -83,6 +83,10 @@ var nodeFaults = []fault{
 		within:      bounds{notice: time.Second, silence: 3 * time.Second},
 	},
 }
+
+// awayTime is how long the node is away: nodes look at the ring every five seconds,
+// and what it was meanwhile they learn only some minutes later.
+const awayTime = 7 * time.Second
 
 // loseNode kills a node, waits until its members are elsewhere, and starts it again.
 func loseNode(ctx context.Context, s *scene) error {
@@ -98,6 +102,9 @@ func loseNode(ctx context.Context, s *scene) error {
 	}
 	if err := s.crowd.await(ctx, all); err != nil {
 		return err
+	}
+	if !sleep(ctx, awayTime) {
+		return ctx.Err()
 	}
 	return s.again(ctx, "ws2")
 }
