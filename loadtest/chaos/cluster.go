@@ -235,7 +235,7 @@ func (c *cluster) ask(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// calls is how often Redis has run the commands that read a log.
+// logReads is how often Redis has run the commands that read a log.
 func (c *cluster) logReads(ctx context.Context) (int, error) {
 	stats, err := c.ask(ctx, "info", "commandstats")
 	if err != nil {
