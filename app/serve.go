@@ -90,7 +90,7 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 		parts.Go(func() error { return n.keys.Run(life) })
 	}
 	parts.Go(func() error {
-		return unlessClosed(n.serving.Serve(&gateway.Listener{Listener: ln, Count: &n.count.Gateway}))
+		return unlessClosed(n.serving.Serve(gateway.NewListener(ln, n.gateway)))
 	})
 	if n.ops != nil {
 		parts.Go(func() error { return unlessClosed(n.ops.Serve(opsLn)) })

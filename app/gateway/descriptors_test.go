@@ -17,8 +17,9 @@ import (
 // childEnv makes this test binary the node of TestDescriptorsRunOut.
 const childEnv = "GATEWAY_TEST_CHILD"
 
-// A node whose descriptors run out lives, waits between its attempts, says so
-// once, and accepts again as soon as there are some.
+// A node whose descriptors run out lives, serves whom it has, refuses others with
+// what it keeps in reserve, waits between its attempts, says so once, and accepts
+// again as soon as there are some.
 func TestDescriptorsRunOut(t *testing.T) {
 	if os.Getenv(childEnv) != "" {
 		serveWithFewDescriptors(t)
@@ -48,17 +49,24 @@ func TestDescriptorsRunOut(t *testing.T) {
 
 	first := n.upgraded(t, "/ws/chat/lobby?user=first", "")
 	var crowd []net.Conn
-	for range 60 { // the kernel takes them, the node cannot
+	for late := time.After(10 * time.Second); ; {
 		c, err := n.dial()
 		if err != nil {
 			t.Fatal(err)
 		}
 		crowd = append(crowd, c)
+		select {
+		case <-warned:
+		case <-late:
+			t.Fatal("waited in vain for the node's warning")
+		case <-time.After(20 * time.Millisecond): // the next one before it asks anything
+			continue
+		}
+		break
 	}
-	select {
-	case <-warned:
-	case <-time.After(10 * time.Second):
-		t.Fatal("waited in vain for the node's warning")
+	resp, body := n.connect(t).request(request("/ws/chat/lobby?user=late", nil))
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !resp.Close {
+		t.Errorf("without descriptors: %s (%v) %s", resp.Status, resp.Header, body)
 	}
 	time.Sleep(500 * time.Millisecond) // what it does in a time is what is measured
 	first.send(masked(fin|text, `{"id":1,"cmd":"publish","room":"lobby","data":"still served"}`))
@@ -66,7 +74,10 @@ func TestDescriptorsRunOut(t *testing.T) {
 	for _, c := range crowd {
 		_ = c.Close()
 	}
-	n.upgraded(t, "/ws/chat/lobby?user=second", "").hear("joined")
+	eventually(t, "a second socket", func() bool {
+		resp, _ := n.connect(t).request(request("/ws/chat/lobby?user=second", nil))
+		return resp.StatusCode == 101
+	})
 
 	_ = stdin.Close()
 	var waits int

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -69,6 +70,7 @@ type Gateway struct {
 	plain    *gws.Upgrader // for those that offer none
 
 	serving sync.WaitGroup // one for each place taken
+	short   atomic.Bool    // there is no descriptor for another socket
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -149,6 +151,9 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
 }
 
 func (g *Gateway) refuse(w http.ResponseWriter, f *refusal) {
+	if g.short.Load() {
+		w.Header().Set("Connection", "close") // its descriptor may be the last
+	}
 	g.count.Gateway.Refused.WithLabelValues(f.reason()).Inc()
 	f.write(w)
 }
@@ -195,6 +200,8 @@ func (g *Gateway) reserve() (why string) {
 	switch {
 	case g.draining:
 		return "draining"
+	case g.short.Load():
+		return "descriptors"
 	case g.places >= g.opts.MaxConnections:
 		return "full"
 	}

@@ -85,7 +85,7 @@ func serve(t *testing.T, change ...func(*setup)) *node {
 	done := make(chan error, 2)
 	go func() { done <- h.Run(ctx) }()
 	go func() {
-		_ = server.Serve(&gateway.Listener{Listener: s.listener, Count: &n.count.Gateway})
+		_ = server.Serve(gateway.NewListener(s.listener, n.Gateway))
 		done <- nil
 	}()
 	t.Cleanup(func() {
