@@ -66,6 +66,7 @@ type scene struct {
 	// descriptors is the limit that a node had.
 	descriptors int
 	loud        *loud
+	newcomers   *crowd
 
 	// entrance is where the players come in; prepare may change it.
 	entrance string

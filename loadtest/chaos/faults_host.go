@@ -17,23 +17,14 @@ import (
 var hostFaults = []fault{
 	{
 		name:    "descriptors",
-		promise: "A node without a descriptor left lets newcomers wait and serves those whom it has, and takes newcomers in again when it has some.",
+		promise: "A node that can open no more files sends newcomers to the next one, closes nobody whom it has, and takes newcomers in again when it can.",
+		quick:   true,
+		prepare: func(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), fewRooms, 1) },
 		inject:  takeDescriptors,
-		hold:    3 * time.Second,
-		heal: func(ctx context.Context, s *scene) error {
-			s.crowd.leave()
-			return s.limitDescriptors(ctx, 2, s.descriptors)
-		},
+		hold:    8 * time.Second, // longer than HAProxy takes to give up a node that does not answer
+		heal:    giveDescriptors,
 		noticed: func(before, now reading) bool { return rose(before, now, "chatring_accept_waits_total") },
-		within:  bounds{notice: 5 * time.Second, repair: 8 * time.Second},
-		check: func(ctx context.Context, s *scene, _ *row) error {
-			sp, err := speak(ctx, s.node(2), "after", "newcomer")
-			if err != nil {
-				return fmt.Errorf("the node takes nobody in: %w", err)
-			}
-			sp.close()
-			return nil
-		},
+		within:  bounds{notice: 2 * time.Second, repair: 2 * time.Second, silence: 3 * time.Second},
 	},
 	{
 		name:        "memory",
@@ -52,30 +43,69 @@ var hostFaults = []fault{
 	},
 }
 
-// takeDescriptors leaves a node a few more descriptors than it has open, and sends
-// it more sockets than that.
+// fewRooms is how many rooms have a member before the fault, and a second one who
+// comes in during it.
+const fewRooms = 60
+
+// takeDescriptors leaves a node no descriptor, and sends newcomers to rooms some of
+// which are on it.
 func takeDescriptors(ctx context.Context, s *scene) error {
 	pid, err := s.pid("ws2")
 	if err != nil {
 		return err
 	}
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		return err
-	}
-	out, err := exec.CommandContext(ctx, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--output", "HARD", "--noheadings").Output()
+	limit, err := exec.CommandContext(ctx, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--output", "SOFT", "--noheadings").Output()
 	if err != nil {
 		return fmt.Errorf("prlimit: %w", err)
 	}
-	if s.descriptors, err = strconv.Atoi(strings.TrimSpace(string(out))); err != nil {
+	if s.descriptors, err = strconv.Atoi(strings.TrimSpace(string(limit))); err != nil {
 		return err
 	}
-	if err := s.limitDescriptors(ctx, 2, len(open)+20); err != nil {
+	if err := s.limitDescriptors(ctx, 2, firstFree(pid)); err != nil {
 		return err
 	}
-	// Directly: HAProxy would send them elsewhere.
-	s.crowd = newCrowd(context.WithoutCancel(ctx), s.node(2), "crowd", 60, 2, nil)
-	s.cleanup(s.crowd.leave)
+	s.newcomers = newCrowd(context.WithoutCancel(ctx), s.front(), "crowd", fewRooms, 1, nil)
+	s.cleanup(s.newcomers.leave)
+	come, cancel := context.WithTimeout(ctx, time.Duration(s.runner.slack()*float64(5*time.Second)))
+	defer cancel()
+	if err := s.newcomers.await(come, fewRooms); err != nil {
+		s.wrong("of those who came while there were no descriptors %v", err)
+	}
+	s.note("%d newcomers were in after %.1f s", s.newcomers.present(), time.Since(s.began).Seconds())
+	return nil
+}
+
+// firstFree is the descriptor that a process would open next: those below it are
+// taken.
+func firstFree(pid int) int {
+	for n := 0; ; n++ {
+		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", pid, n)); err != nil {
+			return n
+		}
+	}
+}
+
+// giveDescriptors lets the node open files again, and looks who has felt it.
+func giveDescriptors(ctx context.Context, s *scene) error {
+	seated, newcomers, played := s.crowd.met(), s.newcomers.met(), s.play.last()
+	if n := played.Ended; n > 0 {
+		s.wrong("%d sockets of the conversation were closed", n)
+	}
+	for who, ended := range map[string]map[int]int{"members": seated.ended, "newcomers": newcomers.ended} {
+		for code, n := range ended {
+			s.wrong("%d %s were closed (%d)", n, who, code)
+		}
+	}
+	if err := s.limitDescriptors(ctx, 2, s.descriptors); err != nil {
+		return err
+	}
+	sp, err := speak(ctx, s.node(2), "after", "newcomer")
+	for ; err != nil; sp, err = speak(ctx, s.node(2), "after", "newcomer") {
+		if !sleep(ctx, watchEvery) || time.Since(s.began) > time.Minute {
+			return fmt.Errorf("the node takes nobody in: %w", err)
+		}
+	}
+	sp.close()
 	return nil
 }
 
