@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,19 +25,18 @@ var hostFaults = []fault{
 		within:  bounds{notice: 2 * time.Second, repair: 2 * time.Second, silence: 3 * time.Second},
 	},
 	{
-		name:        "memory",
-		promise:     "A node that reaches its memory limit under a flood and is killed for it takes nothing with it, and the others do not grow.",
-		prepare:     limitMemory,
-		inject:      floodMemory,
-		heal:        func(ctx context.Context, s *scene) error { return s.again(ctx, "ws2") },
-		healsItself: true,
-		within:      bounds{repair: 15 * time.Second, silence: 3 * time.Second},
-		check: func(_ context.Context, _ *scene, r *row) error {
-			if r.Peak > memoryLimit>>20 {
-				r.wrong("another node grew to %.0f MiB", r.Peak)
-			}
+		name:    "memory",
+		promise: "A node with a hard memory limit, set for it, does not reach it in a flood of the longest messages to readers who do not read, and goes on serving.",
+		rate:    60,
+		// What the windows of the flooded rooms would take is more than the limit.
+		env:     []string{"CHATRING_ROOM_WINDOW_BUDGET=33554432", "CHATRING_RETENTION_MESSAGES=300", "GOMEMLIMIT=128MiB"},
+		prepare: limitMemory,
+		inject:  floodMemory,
+		heal: func(_ context.Context, s *scene) error {
+			s.crowd.leave()
 			return nil
 		},
+		within: bounds{repair: 5 * time.Second, silence: 5 * time.Second},
 	},
 }
 
@@ -61,7 +58,7 @@ func takeDescriptors(ctx context.Context, s *scene) error {
 	if s.descriptors, err = strconv.Atoi(strings.TrimSpace(string(limit))); err != nil {
 		return err
 	}
-	if err := s.limitDescriptors(ctx, 2, firstFree(pid)); err != nil {
+	if err := s.limit(ctx, 2, fmt.Sprintf("--nofile=%d:", firstFree(pid))); err != nil {
 		return err
 	}
 	s.newcomers = newCrowd(context.WithoutCancel(ctx), s.front(), "crowd", fewRooms, 1, nil)
@@ -96,7 +93,7 @@ func giveDescriptors(ctx context.Context, s *scene) error {
 			s.wrong("%d %s were closed (%d)", n, who, code)
 		}
 	}
-	if err := s.limitDescriptors(ctx, 2, s.descriptors); err != nil {
+	if err := s.limit(ctx, 2, fmt.Sprintf("--nofile=%d:", s.descriptors)); err != nil {
 		return err
 	}
 	sp, err := speak(ctx, s.node(2), "after", "newcomer")
@@ -109,94 +106,87 @@ func giveDescriptors(ctx context.Context, s *scene) error {
 	return nil
 }
 
-// limitDescriptors sets the soft limit of a node's descriptors.
-func (s *scene) limitDescriptors(ctx context.Context, i, n int) error {
+// limit has prlimit(1) change a limit of a node.
+func (s *scene) limit(ctx context.Context, i int, option string) error {
 	pid, err := s.pid(nodeName(i))
 	if err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "prlimit", "--pid", strconv.Itoa(pid), fmt.Sprintf("--nofile=%d:", n)).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "prlimit", "--pid", strconv.Itoa(pid), option).CombinedOutput(); err != nil {
 		return fmt.Errorf("prlimit: %w: %s", err, out)
 	}
 	return nil
 }
 
-// memoryLimit is what node 2 may have, in bytes: twice of what it takes in peace,
-// and a quarter of what its windows may have.
-const memoryLimit = 64 << 20
+const (
+	// memoryLimit is how much data node 2 may have, in bytes (RLIMIT_DATA; setrlimit(2)).
+	// Go takes it in steps of 64 MiB, of which three fit in.
+	memoryLimit = 256 << 20
+	// The flood: rooms, messages of each, and their length.
+	floodRooms = 64
+	floodEach  = 280
+	floodSize  = 15 << 10
+	// floodTime is how long it may take.
+	floodTime = 40 * time.Second
+)
 
-// limitMemory starts node 2 again in a control group.
+// limitMemory makes allocations of node 2 fail beyond the limit, which ends it, and
+// seats readers there who will not read.
 func limitMemory(ctx context.Context, s *scene) error {
-	group, limit := fmt.Sprintf("/sys/fs/cgroup/memory/chatring-chaos-%d", os.Getpid()), "memory.limit_in_bytes"
-	if _, err := os.Stat(filepath.Dir(group)); err != nil { // version 2
-		group, limit = fmt.Sprintf("/sys/fs/cgroup/chatring-chaos-%d", os.Getpid()), "memory.max"
-	}
-	if err := os.Mkdir(group, 0o755); err != nil {
-		return fmt.Errorf("a control group is needed: %w", err)
-	}
-	s.cleanup(func() {
-		// It goes when its last process is gone.
-		for deadline := time.Now().Add(5 * time.Second); os.Remove(group) != nil && time.Now().Before(deadline); {
-			s.signal("ws2", syscall.SIGKILL) //nolint:errcheck // it may have ended
-			time.Sleep(50 * time.Millisecond)
-		}
-	})
-	if err := os.WriteFile(filepath.Join(group, limit), []byte(strconv.Itoa(memoryLimit)), 0o644); err != nil {
-		return fmt.Errorf("a control group with a memory limit is needed: %w", err)
-	}
-	start := filepath.Join(s.state, "ws2.start")
-	script, err := os.ReadFile(start)
-	if err != nil {
+	if err := s.limit(ctx, 2, fmt.Sprintf("--data=%d:", memoryLimit)); err != nil {
 		return err
 	}
-	limited := strings.Replace(string(script), "\nexec ", "\necho $$ >"+group+"/cgroup.procs || exit\nexec ", 1)
-	if err := os.WriteFile(start, []byte(limited), 0o600); err != nil {
-		return err
-	}
-	pid, err := s.pid("ws2")
-	if err != nil {
-		return err
-	}
-	if err := s.signal("ws2", syscall.SIGKILL); err != nil {
-		return err
-	}
-	if err := awaitEnd(ctx, pid); err != nil {
-		return err
-	}
-	return s.again(ctx, "ws2")
+	s.crowd = newCrowd(context.WithoutCancel(ctx), s.node(2), "flood", floodRooms, 2, smallBuffer)
+	s.cleanup(s.crowd.leave)
+	come, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return s.crowd.await(come, 2*floodRooms)
 }
 
-// floodMemory fills the windows of many rooms of node 2 until it is killed.
+// floodMemory says in the rooms of node 2 more than it may hold.
 func floodMemory(ctx context.Context, s *scene) error {
-	pid, err := s.pid("ws2")
-	if err != nil {
-		return err
-	}
-	s.mayEnd("ws2", pid)
-	flooding, stop := context.WithTimeout(ctx, 20*time.Second)
+	s.crowd.sleep()
+	flooding, stop := context.WithTimeout(ctx, time.Duration(s.runner.slack()*float64(floodTime)))
 	defer stop()
+	var said atomic.Int64
 	var floods sync.WaitGroup
-	for i := range 40 {
-		floods.Go(func() { flood(flooding, s.node(2), fmt.Sprintf("flood-%d", i), 0) })
+	for i := range floodRooms {
+		floods.Go(func() { flood(flooding, s.node(2), roomName("flood", i), &said) })
 	}
-	ended := awaitEnd(flooding, pid)
-	stop()
-	floods.Wait()
-	if ended != nil {
-		return errors.New("the limit was not reached: nothing was shown")
+	done := make(chan struct{})
+	go func() { defer close(done); floods.Wait() }()
+	most := 0
+	for over := false; !over; {
+		if pid, err := s.pid("ws2"); err == nil {
+			most = max(most, memoryOf(pid, "VmData:")<<10)
+		}
+		select {
+		case <-done:
+			over = true
+		case <-time.After(watchEvery):
+		}
 	}
-	s.note("killed at %d MiB after %.1f s (control group)", memoryLimit>>20, time.Since(s.began).Seconds())
+	now := s.watch.latest()
+	s.note("%d MiB said to %d readers who did not read, %.0f of whom were closed; node 2 had %d MiB of data at most, and may have %d",
+		said.Load()*floodSize>>20, 2*floodRooms, now.nodes[2][`chatring_closed_total{code="4008"}`], most>>20, memoryLimit>>20)
+	if said.Load() < floodRooms*floodEach {
+		s.wrong("only %d of %d messages of the flood were taken", said.Load(), floodRooms*floodEach)
+	}
 	return nil
 }
 
-// flood publishes long messages in a room until it fails, one in every so much time.
-func flood(ctx context.Context, entrance, room string, every time.Duration) {
+// flood says the longest messages in a room, so many of them or until it fails.
+func flood(ctx context.Context, entrance, room string, said *atomic.Int64) {
 	sp, err := speak(ctx, entrance, room, "flood")
 	if err != nil {
 		return
 	}
 	defer sp.close()
-	for long := strings.Repeat("x", 15<<10); err == nil && sleep(ctx, every); {
-		_, err = sp.publish(ctx, room, long)
+	long := strings.Repeat("x", floodSize)
+	for range floodEach {
+		if _, err := sp.publish(ctx, room, long); err != nil {
+			return
+		}
+		said.Add(1)
 	}
 }
