@@ -33,12 +33,16 @@ const patience = 20 * time.Second
 // that knows nothing of the nodes. The tests build both.
 var nodeBinary, replayBinary string
 
+// UseNode says which node other packages' tests have built.
+func UseNode(binary string) { nodeBinary = binary }
+
 // A Cluster is one that scripts/up has started.
 type Cluster struct {
 	t     *testing.T
 	root  string // of the repository
 	state string
 	port  int
+	from  net.IP // whence sockets come; nil: whence they like
 }
 
 // Start starts a cluster on free ports and stops it with the test.
@@ -53,6 +57,14 @@ func Start(t *testing.T, shards int) *Cluster {
 	})
 	c.script("scripts/up", "-d", "--port", strconv.Itoa(c.port), "--shards", strconv.Itoa(shards))
 	return c
+}
+
+// For is the cluster as another test sees it, whose sockets come from an
+// address of this machine (nil: from any). HAProxy counts per address.
+func (c *Cluster) For(t *testing.T, from net.IP) *Cluster {
+	other := *c
+	other.t, other.from = t, from
+	return &other
 }
 
 // repository returns the folder that go.mod is in.
@@ -122,6 +134,23 @@ func (c *Cluster) Front() string { return fmt.Sprintf("127.0.0.1:%d", c.port) }
 // Node is the serving address of node i, counted from 1, without a scheme.
 func (c *Cluster) Node(i int) string { return fmt.Sprintf("127.0.0.1:%d", c.port+i) }
 
+// Ops is the operators' address of node i, counted from 1, without a scheme.
+func (c *Cluster) Ops(i int) string { return fmt.Sprintf("127.0.0.1:%d", c.port+100+i) }
+
+// HAProxyOps is HAProxy's operators' address, without a scheme.
+func (c *Cluster) HAProxyOps() string { return fmt.Sprintf("127.0.0.1:%d", c.port+99) }
+
+// RedisAddress is where the log is.
+func (c *Cluster) RedisAddress() string { return fmt.Sprintf("127.0.0.1:%d", c.port+90) }
+
+// NodeSettings join a node that scripts/up does not know of to the cluster.
+func (c *Cluster) NodeSettings() []string {
+	return []string{
+		"CHATRING_BROKER=redis", "CHATRING_REDIS_URL=redis://" + c.RedisAddress() + "/0",
+		"CHATRING_REDIS_PASSWORD_FILE=" + filepath.Join(c.state, "redis-auth", "nodes"),
+	}
+}
+
 // PID is the process of a part: redis, ws1, …, haproxy.
 func (c *Cluster) PID(part string) int {
 	c.t.Helper()
@@ -179,7 +208,7 @@ func (c *Cluster) Calls(command string) int {
 // Metric is the value of a metric of node i.
 func (c *Cluster) Metric(i int, name string) float64 {
 	c.t.Helper()
-	_, body := c.get(fmt.Sprintf("http://127.0.0.1:%d/metrics", c.port+100+i), nil)
+	_, body := c.get("http://"+c.Ops(i)+"/metrics", nil)
 	scan := bufio.NewScanner(bytes.NewReader(body))
 	for scan.Scan() {
 		if value, ok := strings.CutPrefix(scan.Text(), name+" "); ok {
@@ -278,7 +307,14 @@ func (c *Cluster) Dial(address, pathAndQuery string) *Client {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, "ws://"+address+pathAndQuery, &websocket.DialOptions{Subprotocols: []string{"chatring.v1"}})
+	dialer := net.Dialer{}
+	if c.from != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: c.from}
+	}
+	conn, resp, err := websocket.Dial(ctx, "ws://"+address+pathAndQuery, &websocket.DialOptions{
+		Subprotocols: []string{"chatring.v1"},
+		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}},
+	})
 	if resp != nil && resp.Body != nil {
 		_ = resp.Body.Close()
 	}
