@@ -133,6 +133,10 @@ func checkHandshake(r *http.Request) *refusal {
 	if !r.ProtoAtLeast(1, 1) {
 		return bad("HTTP/1.1 is needed")
 	}
+	if r.ContentLength != 0 { // -1: chunked
+		// Where it ends is doubtful, and so what would be the next request.
+		return &refusal{status: 400, code: string(protocol.BadRequest), message: "a handshake has no body", header: [2]string{"Connection", "close"}}
+	}
 	if !hasToken(h["Connection"], "upgrade") || !hasToken(h["Upgrade"], "websocket") {
 		return &refusal{status: 426, code: string(protocol.BadRequest), message: "this address speaks WebSocket", header: [2]string{"Upgrade", "websocket"}}
 	}

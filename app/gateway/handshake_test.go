@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -54,6 +55,9 @@ func TestRefusals(t *testing.T) {
 		{"a key that is no base64", request(lobby, []string{"Sec-WebSocket-Key"}, "Sec-WebSocket-Key: bad"), 400, "bad_request", ""},
 		{"a key of 15 bytes", request(lobby, []string{"Sec-WebSocket-Key"}, "Sec-WebSocket-Key: YWFhYWFhYWFhYWFhYWFh"), 400, "bad_request", ""},
 		{"two keys", request(lobby, nil, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "bad_request", ""},
+		{"a body", request(lobby, nil, "Content-Length: 4") + "{}{}", 400, "bad_request", ""},
+		{"a chunked body", request(lobby, nil, "Transfer-Encoding: chunked") + "0\r\n\r\n", 400, "bad_request", ""},
+		{"two lengths of a body", request(lobby, nil, "Content-Length: 4", "Transfer-Encoding: chunked") + "0\r\n\r\n", 400, "bad_request", ""},
 		{"another subprotocol only", request(lobby, nil, "Sec-WebSocket-Protocol: soap"), 400, "bad_request", ""},
 		{"another version's subprotocol", request(lobby, nil, "Sec-WebSocket-Protocol: chatring.v2, bearer.x"), 400, "bad_request", ""},
 		{"nobody", request("/ws/chat/lobby", nil), 401, "unauthorized", "Www-Authenticate: Bearer"},
@@ -91,6 +95,19 @@ func TestRefusals(t *testing.T) {
 	}
 	if got := n.counted(t, "chatring_connections", ""); got != 0 {
 		t.Errorf("%v connections", got)
+	}
+}
+
+// What follows a handshake with a body is not read as another request: where the
+// body ends is doubtful.
+func TestBodyEndsConnection(t *testing.T) {
+	p := serve(t).connect(t)
+	resp, body := p.request(request("/ws/chat/lobby?user=alice", nil, "Content-Length: 64", "Transfer-Encoding: chunked") + "0\r\n\r\n" + request("/ws/chat/lobby?user=mallory", nil))
+	if resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("%s %s, want 400", resp.Status, body)
+	}
+	if rest, err := io.ReadAll(p.r); len(rest) > 0 {
+		t.Errorf("behind the answer come %q, %v", rest, err)
 	}
 }
 
