@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"chattest":    {"chat", "protocol", "metrics", "membroker", "hub", "session"},
 	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "hub", "cluster", "session", "gateway", "home", "api"},
 	"clustertest": {},
+	"hostiletest": {"clustertest"},
 	"loadtest":    {},
 }
 
