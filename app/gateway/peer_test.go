@@ -58,7 +58,7 @@ func options() setup {
 }
 
 // serve runs a node until the test ends.
-func serve(t *testing.T, change ...func(*setup)) *node {
+func serve(t testing.TB, change ...func(*setup)) *node {
 	t.Helper()
 	s := options()
 	for _, c := range change {
@@ -102,7 +102,7 @@ func serve(t *testing.T, change ...func(*setup)) *node {
 }
 
 // dialer connects to an address for as long as the test runs.
-func dialer(t *testing.T, address string) func() (net.Conn, error) {
+func dialer(t testing.TB, address string) func() (net.Conn, error) {
 	return func() (net.Conn, error) { return (&net.Dialer{}).DialContext(t.Context(), "tcp", address) }
 }
 
