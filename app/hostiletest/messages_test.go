@@ -133,6 +133,7 @@ var messages = []hostile{
 			}
 		},
 	},
+	{id: "M15", sent: "500 signals at once, as of somebody who types", answer: "`ok` each; members hear the first, then one every 250 ms at the most, and the last", run: twitching},
 }
 
 func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
@@ -222,6 +223,31 @@ func historyLimits(s *scene) {
 		wrong{`{"id":1,"cmd":"history","room":%q,"limit":10000000000000000000}`, 1, "bad_request"}, wrong{`{"id":2,"cmd":"history","room":%q,"limit":0}`, 2, "bad_request"},
 		wrong{`{"id":3,"cmd":"history","room":%q,"limit":-1}`, 3, "bad_request"}, wrong{`{"id":4,"cmd":"history","room":%q,"before":"1-1","after":"1-1"}`, 4, "bad_request"},
 	)(s)
+}
+
+func twitching(s *scene) {
+	const signals = 500
+	listener := s.control("witness", s.cluster.Node(2))
+	p := s.upgraded(s.cluster.Node(1))
+	began := time.Now()
+	p.Push(joined(signals, func(n int) []byte {
+		return message(fmt.Sprintf(`{"id":%d,"cmd":"signal","room":%q,"data":%d}`, n+1, s.room, n+1))
+	}))
+	for n := range signals {
+		if f := p.Reply(n + 1); f.Error != nil {
+			s.Fatalf("signal %d: %+v", n+1, f.Error)
+		}
+	}
+	heard := 0
+	listener.Wait("the last signal", func(f clustertest.Frame) bool {
+		if f.Push == "signal" {
+			heard++
+		}
+		return f.Push == "signal" && string(f.Data) == fmt.Sprint(signals)
+	})
+	if most := 2 + int(time.Since(began)/(250*time.Millisecond)); heard > most {
+		s.Errorf("%d of %d signals were passed on in %v, want %d at the most", heard, signals, time.Since(began), most)
+	}
 }
 
 // hasty talks to a node whose limits scripts/up has not lifted: 50 commands a

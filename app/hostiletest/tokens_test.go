@@ -287,6 +287,7 @@ var tokens = []hostile{
 			}
 		}),
 	},
+	{id: "T15", sent: "sockets of a user who logs out everywhere, on every node, and the token afterwards", answer: "4502 on all nodes at once; 401; a token issued since is good, and others stay", run: loggedOut},
 }
 
 func expiring(s *scene) {
@@ -319,4 +320,39 @@ func granted(s *scene) {
 	if f := w.Ask(1, `{"cmd":"publish","room":"seen-1","data":1}`); f.Error == nil || f.Error.Code != "forbidden" {
 		s.Errorf("a watcher's publish: %s %+v, want forbidden", f.OK, f.Error)
 	}
+}
+
+func loggedOut(s *scene) {
+	old := token(hs256, claims(object{"sub": s.user}), secret)
+	sockets := map[string]*Peer{
+		"HAProxy": s.upgraded(s.cluster.Front()), "node 1": s.upgraded(s.cluster.Node(1)), "node 2": s.upgraded(s.cluster.Node(2)), "the strict node": s.trusted(old),
+	}
+	bystander := s.trusted(token(hs256, claims(object{"sub": "bystander"}), secret))
+	began := time.Now()
+	resp, err := http.Post("http://"+s.cluster.Ops(2)+"/users/"+s.user+"/logout", "", nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		s.Fatalf("the log-out is answered with %s", resp.Status)
+	}
+	for where, p := range sockets {
+		if code := p.Ends(); code != 4502 {
+			s.Errorf("%s: closed with %d, want 4502", where, code)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		s.Errorf("the sockets were closed after %v", took)
+	}
+	s.refuses(s.strict, "the old token", Handshake("/ws/chat/"+s.room, nil, "Authorization: Bearer "+old), answer{http.StatusUnauthorized, "unauthorized"})
+	if f := bystander.Ask(1, `{"cmd":"presence","room":%q}`, s.room); f.Error != nil {
+		s.Errorf("a bystander is answered with %+v", f.Error)
+	}
+	eventually(s, "a token of the next second is good", func() bool {
+		p := Connect(s.T, s.from, s.strict)
+		p.Send([]byte(Handshake("/ws/chat/"+s.room, nil, "Authorization: Bearer "+token(hs256, claims(object{"sub": s.user}), secret))))
+		resp, _, err := p.Answer()
+		return err == nil && resp.StatusCode == http.StatusSwitchingProtocols
+	})
 }
