@@ -1,11 +1,11 @@
 package hostiletest
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,11 +89,11 @@ func TestHostile(t *testing.T) {
 	t.Setenv("WS_CONN_PER_IP", "200")
 	t.Setenv("API_RATE_PER_IP", "500")
 	c := clustertest.Start(t, nodes)
-	strict, first := startNode(t, c, append(strictSettings(t), "APPID=8888")...)
-	limited, second := startNode(t, c, "APPID=9999", "CHATRING_AUTH_MODE=dev")
-	processes := []int{first, second}
+	strict := startNode(t, c, append(strictSettings(t), "APPID=8888")...)
+	limited := startNode(t, c, "APPID=9999", "CHATRING_AUTH_MODE=dev")
+	lives := []string{"http://" + strict + "/healthz", "http://" + limited + "/healthz"}
 	for i := range nodes {
-		processes = append(processes, c.PID(fmt.Sprintf("ws%d", i+1)))
+		lives = append(lives, "http://"+c.Ops(i+1)+"/livez")
 	}
 
 	var ran, passed atomic.Int32
@@ -103,7 +103,7 @@ func TestHostile(t *testing.T) {
 		s.cluster = c.For(t, s.from)
 		listener, speaker := s.control("listener", s.cluster.Front()), s.control("speaker", s.cluster.Node(2))
 		defer func() { // also when the case gave up
-			if n := dead(processes); n > 0 {
+			if n := dead(t, lives); n > 0 {
 				t.Errorf("%d processes of nodes have ended", n)
 			}
 			if !t.Failed() {
@@ -134,7 +134,7 @@ func TestHostile(t *testing.T) {
 	})
 	checkLogs(t, c)
 	fmt.Printf("hostile corpus: %d cases, %d passed, %d failed, %d process deaths\n",
-		ran.Load(), passed.Load(), ran.Load()-passed.Load(), dead(processes))
+		ran.Load(), passed.Load(), ran.Load()-passed.Load(), dead(t, lives))
 }
 
 const (
@@ -146,14 +146,23 @@ const (
 // address is one of this machine's that only case n uses.
 func address(n int) net.IP { return net.IPv4(127, 66, 0, byte(n+1)) }
 
-// dead counts the processes that have ended. Nobody starts a node again.
-func dead(processes []int) (n int) {
-	for _, pid := range processes {
-		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err != nil || bytes.Contains(b, []byte(") Z ")) {
-			n++
+// dead counts the nodes that answer no more: nobody starts a node again. After a
+// failure it asks for some time, since a process that panics takes a moment.
+func dead(t *testing.T, lives []string) (n int) {
+	for late := time.Now().Add(2 * time.Second); ; time.Sleep(50 * time.Millisecond) { // between two questions
+		for _, url := range lives {
+			resp, err := http.Get(url)
+			if err != nil || resp.StatusCode != http.StatusOK {
+				n++
+			}
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+		}
+		if n > 0 || !t.Failed() || time.Now().After(late) {
+			return n
 		}
 	}
-	return n
 }
 
 // control is a member of the case's room that does nothing wrong.
@@ -186,7 +195,7 @@ func checkLogs(t *testing.T, c *clustertest.Cluster) {
 			var entry struct{ Level, Msg string }
 			if err := json.Unmarshal([]byte(line), &entry); err != nil {
 				t.Errorf("the log of node %d has a line that is no JSON: %q", i+1, line)
-				continue
+				break // of a panic there are many
 			}
 			switch {
 			case entry.Msg == "frame that gws cannot read":
@@ -207,14 +216,14 @@ func checkLogs(t *testing.T, c *clustertest.Cluster) {
 }
 
 // startNode runs a node beside the cluster, on its Redis, with settings of its
-// own, and returns its address and process.
-func startNode(t *testing.T, c *clustertest.Cluster, settings ...string) (at string, pid int) {
+// own, and returns its address.
+func startNode(t *testing.T, c *clustertest.Cluster, settings ...string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	at = ln.Addr().String()
+	at := ln.Addr().String()
 	_ = ln.Close()
 	cmd := exec.CommandContext(t.Context(), nodeBinary, "serve")
 	cmd.Env = slices.Concat(os.Environ(), c.NodeSettings(), []string{"CHATRING_LISTEN=" + at, "CHATRING_OPS_LISTEN="}, settings)
@@ -235,7 +244,7 @@ func startNode(t *testing.T, c *clustertest.Cluster, settings ...string) (at str
 	for late := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) { // between two attempts
 		if conn, err := net.Dial("tcp", at); err == nil {
 			_ = conn.Close()
-			return at, cmd.Process.Pid
+			return at
 		}
 		if time.Now().After(late) {
 			t.Fatal("the node beside the cluster does not come up")
