@@ -5,7 +5,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,5 +123,48 @@ func TestLogoutClosesSockets(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// A node that takes tokens lets nobody in until it has heard who has logged out
+// before it started.
+func TestUnknownLogouts(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(strings.Repeat("s", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+		config.AddFlags(fs)
+		if err := fs.Parse([]string{"--auth-secret-file", secret}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(fs, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := build(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func() (int, string) {
+			w := httptest.NewRecorder()
+			n.gateway.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/ws/chat/lobby", nil))
+			return w.Code, w.Body.String()
+		}
+		if got, body := ask(); got != http.StatusServiceUnavailable || !strings.Contains(body, "who has logged out") {
+			t.Errorf("before it has heard: %d %s, want 503", got, body)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var parts sync.WaitGroup
+		for _, run := range []func(context.Context) error{n.hub.Run, n.cluster.Run} {
+			parts.Go(func() { _ = run(ctx) })
+		}
+		time.Sleep(time.Second)
+		if got, body := ask(); got != http.StatusUnauthorized {
+			t.Errorf("after that: %d %s, want 401", got, body)
+		}
+		stop()
+		parts.Wait()
 	})
 }

@@ -289,21 +289,22 @@ type Client struct {
 
 // A Frame is anything that a client hears.
 type Frame struct {
-	Push, Room, Pos, From, Key, Session, Shard, User, Event string
-	ID                                                      int
-	Recovered                                               bool
-	Missed                                                  int
-	Data                                                    json.RawMessage
-	OK                                                      json.RawMessage `json:"ok"`
-	Error                                                   *struct {
+	Push, Room, Pos, From, Key, Session, Shard, User, Event, Code string
+	ID                                                            int
+	Recovered                                                     bool
+	Missed                                                        int
+	Data                                                          json.RawMessage
+	OK                                                            json.RawMessage `json:"ok"`
+	Error                                                         *struct {
 		Code, Message string
 		Temporary     bool
 		RetryAfterMS  int `json:"retry_after_ms"`
 	}
 }
 
-// Dial opens a socket, which must succeed, and joins its room.
-func (c *Cluster) Dial(address, pathAndQuery string) *Client {
+// Dial opens a socket, which must succeed, and joins its room. A token is one
+// more subprotocol, "bearer." and the token.
+func (c *Cluster) Dial(address, pathAndQuery string, token ...string) *Client {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
@@ -312,7 +313,7 @@ func (c *Cluster) Dial(address, pathAndQuery string) *Client {
 		dialer.LocalAddr = &net.TCPAddr{IP: c.from}
 	}
 	conn, resp, err := websocket.Dial(ctx, "ws://"+address+pathAndQuery, &websocket.DialOptions{
-		Subprotocols: []string{"chatring.v1"},
+		Subprotocols: append([]string{"chatring.v1"}, token...),
 		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}},
 	})
 	if resp != nil && resp.Body != nil {
