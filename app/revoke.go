@@ -17,6 +17,7 @@ import (
 
 	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/gateway"
 )
 
 // A logout is what the nodes tell each other when a user has logged out
@@ -46,8 +47,10 @@ func (l logouts) Known() bool {
 }
 
 // hearLogouts makes the node act on log-outs: first nobody comes in by an old
-// token any more, then those who are in are closed.
-func (n *node) hearLogouts(revocations *auth.Revocations) {
+// token any more, then those who are in are closed. What it returns is nil in dev
+// mode, where there are no tokens.
+func (n *node) hearLogouts() gateway.Logouts {
+	revocations := auth.NewRevocations(n.config.Auth.MaxLife + 2*n.config.Auth.Leeway)
 	n.cluster.On(kindLogout, func(body json.RawMessage) {
 		var l logout
 		if err := json.Unmarshal(body, &l); err != nil {
@@ -58,6 +61,10 @@ func (n *node) hearLogouts(revocations *auth.Revocations) {
 		revocations.Revoke(l.User, until)
 		n.gateway.LogOut(l.User, until)
 	})
+	if n.keys == nil {
+		return nil
+	}
+	return logouts{revocations, n.cluster.Ready()}
 }
 
 // logout tells all nodes.

@@ -163,13 +163,7 @@ func build(c config.Config) (*node, error) {
 		RetentionAge: c.Retention.Age,
 	}, &count.Hub)
 	n.cluster = cluster.New(n.hub, c.APPID)
-	revocations := auth.NewRevocations(c.Auth.MaxLife + 2*c.Auth.Leeway)
-	var out gateway.Logouts // nobody's token, in dev mode
-	if n.keys != nil {
-		out = logouts{revocations, n.cluster.Ready()}
-	}
-	n.gateway = gateway.New(n.hub, authenticator, out, gatewayOptions(c), count)
-	n.hearLogouts(revocations)
+	n.gateway = gateway.New(n.hub, authenticator, n.hearLogouts(), gatewayOptions(c), count)
 	n.connectHomes()
 	serving := http.NewServeMux()
 	serving.Handle("/ws/", n.gateway.Handler())
