@@ -152,7 +152,7 @@ const hear = {
       tick();
       countdown = setInterval(tick, 250);
     }
-    if ([401, 4501, "bad_token"].includes(state.code)) {
+    if ([401, 4501, 4502, "bad_token"].includes(state.code)) {
       document.body.classList.add("needs-token");
       $("token-box").open = true;
       $("token-why").textContent = state.reason;

@@ -356,4 +356,5 @@ const CLOSED = {
   1008: "The server closed the connection: too much at once.",
   1009: "The server closed the connection: a message was too long.",
   4501: "The token has expired.",
+  4502: "You have logged out everywhere.",
 };
