@@ -214,12 +214,12 @@ func gatewayOptions(c config.Config) gateway.Options {
 		MaxMessage: c.Gateway.MaxMessage,
 		ReadBuffer: c.Gateway.ReadBuffer, Ping: c.Gateway.Ping, PongTimeout: c.Gateway.PongTimeout,
 		WriteTimeout: c.Gateway.WriteTimeout, Origins: c.Gateway.Origins,
-		UserRates: session.Rates{Messages: c.User.Messages, Bytes: c.User.Bytes},
+		UserRates: session.Rates{Messages: c.User.Messages, Bytes: c.User.Bytes, Burst: c.Session.Burst},
 		Session: session.Limits{
 			Outbox: c.Session.Outbox, Rooms: c.Session.Rooms,
 			CommandTimeout: c.Session.CommandTimeout, Strikes: maxStrikes,
-			Rates:  session.Rates{Messages: c.Session.Messages, Bytes: c.Session.Bytes},
-			Frames: c.Session.Frames, Burst: c.Session.Burst, SignalEvery: c.Session.SignalEvery,
+			Rates:  session.Rates{Messages: c.Session.Messages, Bytes: c.Session.Bytes, Burst: c.Session.Burst},
+			Frames: c.Session.Frames, SignalEvery: c.Session.SignalEvery,
 		},
 	}
 }

@@ -271,7 +271,7 @@ func (s *stage) connect(words []string) {
 		}
 	}
 	user, _, _ := strings.Cut(name, "/") // "alice/phone" is a session of alice
-	who := session.Who{User: chat.UserID(user), Rights: chat.AllRights{}, Allowance: session.NewAllowance(session.Rates{}, 0)}
+	who := session.Who{User: chat.UserID(user), Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: &session.Rates{}}}
 	c.session = session.New(s.nodes[appid].hub, who, c, &limits, &metrics.New(appid, "test").Sessions)
 	s.clients[name] = c
 	c.session.Greet(protocol.Hello{Shard: appid, PingS: 25})

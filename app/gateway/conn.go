@@ -82,7 +82,7 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	if !a.join.Watch {
 		c.room = a.room
 	}
-	who := session.Who{User: a.user.id, Rights: a.identity.Rights, Allowance: a.user.allowance}
+	who := session.Who{User: a.user.id, Rights: a.identity.Rights, Allowance: &a.user.allowance}
 	c.session = session.New(g.hub, who, c, &g.opts.Session, &g.count.Sessions)
 	c.reading.upgraded = true
 	hello := protocol.Hello{Shard: g.opts.Shard, PingS: int(g.opts.Ping / time.Second)}

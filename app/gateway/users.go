@@ -10,8 +10,10 @@ import (
 // A user is somebody who has sockets on this node, or asks for one.
 type user struct {
 	// Static after construction.
-	id        chat.UserID
-	allowance *session.Allowance
+	id chat.UserID
+
+	// Safe for concurrent use.
+	allowance session.Allowance
 
 	// Guarded by Gateway.mu.
 	places int // sockets, and requests that may become one
@@ -26,7 +28,7 @@ func (g *Gateway) enter(id chat.UserID) *user {
 	defer g.mu.Unlock()
 	u := g.users[id]
 	if u == nil {
-		u = &user{id: id, allowance: session.NewAllowance(g.opts.UserRates, g.opts.Session.Burst)}
+		u = &user{id: id, allowance: session.Allowance{Rates: &g.opts.UserRates}}
 		g.users[id] = u
 	}
 	if most := g.opts.SocketsPerUser; most > 0 && u.places >= most {
@@ -49,7 +51,7 @@ func (g *Gateway) leaveLocked(u *user) {
 		delete(g.users, u.id)
 		return
 	}
-	u.gone = time.AfterFunc(g.opts.Session.Burst, func() {
+	u.gone = time.AfterFunc(g.opts.UserRates.Burst, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if u.places == 0 && g.users[u.id] == u {

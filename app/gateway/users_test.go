@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/session"
 )
 
 // refused sees to it that a handshake is answered with a status and a code, and
@@ -155,6 +156,6 @@ func TestUserRates(t *testing.T) {
 			}
 		}
 	}, func(s *setup) {
-		s.gateway.UserRates.Messages, s.gateway.Session.Burst = 10, 2*time.Second
+		s.gateway.UserRates = session.Rates{Messages: 10, Burst: 2 * time.Second}
 	})
 }

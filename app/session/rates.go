@@ -1,7 +1,6 @@
 package session
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,52 +13,44 @@ import (
 type Rates struct {
 	Messages int // commands, whatever they ask
 	Bytes    int // of commands
+	// Burst is for how long what was not sent adds up, to be sent at once.
+	Burst time.Duration
 }
 
-// limiter is a token bucket for so many a second, full after burst; nil for 0.
-func limiter(perSecond int, burst time.Duration) *rate.Limiter {
+// An Allowance is what may be sent at the moment: by one session, or by all of a
+// user's. It takes memory from its first use on, and is as good as a fresh one
+// when it has not been used for a burst. It may be used concurrently.
+type Allowance struct {
+	Rates   *Rates // static
+	buckets atomic.Pointer[buckets]
+}
+
+// Used says whether anything was ever taken from it.
+func (a *Allowance) Used() bool { return a.buckets.Load() != nil }
+
+type buckets struct{ messages, bytes *rate.Limiter }
+
+func (a *Allowance) fill() *buckets {
+	if b := a.buckets.Load(); b != nil {
+		return b
+	}
+	a.buckets.CompareAndSwap(nil, &buckets{bucket(a.Rates.Messages, a.Rates.Burst), bucket(a.Rates.Bytes, a.Rates.Burst)})
+	return a.buckets.Load()
+}
+
+// bucket is full of what may be sent in burst; nil: there is no limit.
+func bucket(perSecond int, burst time.Duration) *rate.Limiter {
 	if perSecond == 0 {
 		return nil
 	}
 	return rate.NewLimiter(rate.Limit(perSecond), int(float64(perSecond)*burst.Seconds()))
 }
 
-// An Allowance is what may be sent at the moment: by one session, or by all of a
-// user's. It takes memory from its first use on, and is as good as a fresh one
-// when it has not been used for the burst. It may be used concurrently.
-type Allowance struct {
-	rates Rates
-	burst time.Duration
-
-	once            sync.Once
-	used            atomic.Bool
-	messages, bytes *rate.Limiter
-}
-
-// NewAllowance returns an allowance of which up to burst's worth may be used at
-// once.
-func NewAllowance(rates Rates, burst time.Duration) *Allowance {
-	return &Allowance{rates: rates, burst: burst}
-}
-
-// Used says whether anything was ever taken from it.
-func (a *Allowance) Used() bool { return a.used.Load() }
-
-func (a *Allowance) limiters() (messages, bytes *rate.Limiter) {
-	a.once.Do(func() {
-		a.used.Store(true)
-		a.messages, a.bytes = limiter(a.rates.Messages, a.burst), limiter(a.rates.Bytes, a.burst)
-	})
-	return a.messages, a.bytes
-}
-
 // spend takes a command of so many bytes out of the session's allowance and out
 // of its user's. When one of them does not have it, it takes nothing, and
 // returns what to tell the client: when it will.
 func (s *Session) spend(size int) *protocol.Error {
-	if s.own == nil {
-		s.own = NewAllowance(s.limits.Rates, s.limits.Burst)
-	}
+	own, shared := s.own.fill(), s.shared.fill()
 	now := time.Now()
 	var wait time.Duration
 	var of string
@@ -73,12 +64,10 @@ func (s *Session) spend(size int) *protocol.Error {
 			wait, of = d, name
 		}
 	}
-	messages, bytes := s.own.limiters()
-	reserve(0, "session_messages", messages, 1)
-	reserve(1, "session_bytes", bytes, size)
-	messages, bytes = s.shared.limiters()
-	reserve(2, "user_messages", messages, 1)
-	reserve(3, "user_bytes", bytes, size)
+	reserve(0, "session_messages", own.messages, 1)
+	reserve(1, "session_bytes", own.bytes, size)
+	reserve(2, "user_messages", shared.messages, 1)
+	reserve(3, "user_bytes", shared.bytes, size)
 	if wait == 0 {
 		return nil
 	}
@@ -98,11 +87,9 @@ func (s *Session) spend(size int) *protocol.Error {
 // far beyond its rates is not told so each time, but closed.
 func (s *Session) countFrame() bool {
 	if s.frames == nil {
-		if s.frames = limiter(s.limits.Frames, s.limits.Burst); s.frames == nil {
-			return true
-		}
+		s.frames = bucket(s.limits.Frames, s.limits.Rates.Burst)
 	}
-	if s.frames.Allow() {
+	if s.frames == nil || s.frames.Allow() {
 		return true
 	}
 	s.count.RateLimited.WithLabelValues("session_frames").Inc()

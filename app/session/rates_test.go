@@ -43,7 +43,7 @@ const presence = `{"id":1,"cmd":"presence","room":"lobby"}`
 // allows: it is told to the millisecond when to go on. What is refused costs
 // nothing, so who asks too early waits no longer for it.
 func TestRates(t *testing.T) {
-	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 10}, Burst: 2 * time.Second}
+	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 10, Burst: 2 * time.Second}}
 	play(t, limits, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
 		for i := range 20 {
 			if wait := give(t, s, c, presence); wait != 0 {
@@ -77,7 +77,7 @@ func TestRates(t *testing.T) {
 
 // What is said of the time to wait is rounded up: to come back then is enough.
 func TestRatesRoundUp(t *testing.T) {
-	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 3}, Burst: time.Second}
+	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 3, Burst: time.Second}}
 	play(t, limits, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
 		for range 3 {
 			give(t, s, c, presence)
@@ -94,7 +94,7 @@ func TestRatesRoundUp(t *testing.T) {
 // Bytes are counted as commands are: who sends few long ones waits, too, and for
 // as long as it takes.
 func TestByteRate(t *testing.T) {
-	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 100, Bytes: 1000}, Burst: 2 * time.Second}
+	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 100, Bytes: 1000, Burst: 2 * time.Second}}
 	play(t, limits, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
 		long := func(size int) string {
 			begin := `{"id":1,"cmd":"signal","room":"lobby","data":"`
@@ -115,7 +115,7 @@ func TestByteRate(t *testing.T) {
 // Who goes on sending far more than it may is closed, whatever the frames are.
 func TestFrames(t *testing.T) {
 	for _, frame := range []string{presence, `{"id":1,"cmd":"dance"}`} {
-		limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 1}, Frames: 10, Burst: 3 * time.Second}
+		limits := session.Limits{Outbox: 1 << 20, Frames: 10, Rates: session.Rates{Messages: 1, Burst: 3 * time.Second}}
 		play(t, limits, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
 			close(c.let)
 			for i := range 10 { // 20 a second; 10 of them are too many

@@ -60,8 +60,6 @@ type Limits struct {
 	Frames int
 	// SignalEvery is how often the session may signal in a room; see hub.Join.
 	SignalEvery time.Duration
-	// Burst is for how long what was not sent adds up, to be sent at once.
-	Burst time.Duration
 }
 
 // Who is whom a session belongs to, and what they may do.
@@ -89,7 +87,7 @@ type Session struct {
 	strikes   int
 	badTokens int  // in a row
 	watch     bool // all rooms are joined read-only
-	own       *Allowance
+	own       Allowance
 	frames    *rate.Limiter
 
 	outbox outbox
@@ -99,7 +97,7 @@ type Session struct {
 func New(h *hub.Hub, who Who, conn Conn, limits *Limits, count *metrics.Sessions) *Session {
 	return &Session{
 		id: newID(), user: who.User, rights: who.Rights, shared: who.Allowance,
-		hub: h, conn: conn, limits: limits, count: count,
+		own: Allowance{Rates: &limits.Rates}, hub: h, conn: conn, limits: limits, count: count,
 	}
 }
 

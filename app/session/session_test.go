@@ -94,7 +94,7 @@ func play(t *testing.T, limits session.Limits, j hub.Join, tell story) {
 		done := make(chan error)
 		go func() { done <- h.Run(ctx) }()
 		c := &conn{let: make(chan struct{}, 1000)}
-		alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: session.NewAllowance(session.Rates{}, 0)}
+		alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: &session.Rates{}}}
 		limits.Rooms, limits.CommandTimeout, limits.Strikes = 4, time.Second, 3
 		s := session.New(h, alice, c, &limits, &metrics.New("1111", "test").Sessions)
 		s.Greet(protocol.Hello{})
