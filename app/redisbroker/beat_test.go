@@ -27,7 +27,7 @@ func TestLossWithoutInterruption(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := chattest.StartRedis(t)
-			o := redisbroker.Options{URL: r.URL(), AppID: "1111", ProbeEvery: 20 * time.Millisecond}
+			o := redisbroker.Options{URL: r.URL(), AppID: "1111", ProbeEvery: 20 * time.Millisecond, ProbeTimeout: 10 * time.Second}
 			one, heardOne := start(t, o)
 			two, heardTwo := start(t, o)
 			c := operator(t, r)
@@ -59,7 +59,7 @@ func TestLossWithoutInterruption(t *testing.T) {
 func TestRefusedBeatIsNoLoss(t *testing.T) {
 	t.Parallel()
 	r := chattest.StartRedis(t)
-	b, heard := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111", ProbeEvery: 20 * time.Millisecond})
+	b, heard := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111", ProbeEvery: 20 * time.Millisecond, ProbeTimeout: 10 * time.Second})
 	c := operator(t, r)
 	for _, replicas := range []string{"0", "1", "0"} {
 		do(t, c, "CONFIG SET min-replicas-to-write "+replicas)
