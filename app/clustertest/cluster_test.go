@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -75,6 +76,7 @@ func TestCluster(t *testing.T) {
 		{"bad input gets a clear error", badInput},
 		{"only the door is open", onlyTheDoor},
 		{"Redis asks who comes", redisAsks},
+		{"Redis' passwords change", passwordsChange},
 		{"a second up says so", secondUp},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -404,6 +406,37 @@ func redisAsks(t *testing.T, c *Cluster) {
 			if b, _ := os.ReadFile(name); bytes.Contains(b, secret) {
 				t.Errorf("the password of %s is in %s", user, name)
 			}
+		}
+	}
+}
+
+// New passwords for Redis, while people talk: the old ones are worth nothing, and
+// nobody is sent away.
+func passwordsChange(t *testing.T, c *Cluster) {
+	cl := c.Dial(c.Front(), "/ws/chat/rotated?user=alice")
+	old := c.password("nodes")
+	c.script("scripts/redis", "rotate")
+	if c.password("nodes") == old {
+		t.Error("the nodes' password is the old one")
+	}
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.port+90))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, _ = conn.Write([]byte("AUTH chatring " + old + "\r\n"))
+	if answer, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(answer, "-WRONGPASS") {
+		t.Errorf("Redis answers %q, %v to the old password, want WRONGPASS", answer, err)
+	}
+	for id := 1; ; id++ {
+		cl.Send(`{"id":%d,"cmd":"publish","room":"rotated","key":"k","data":1}`, id)
+		r := cl.Reply(id)
+		if r.Error == nil {
+			return
+		}
+		if !r.Error.Temporary || id > 100 {
+			t.Fatalf("publish: %+v", r.Error)
 		}
 	}
 }
