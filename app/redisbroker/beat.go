@@ -38,6 +38,9 @@ func (b *bridge) beat(ctx context.Context) (lost bool) {
 		server = pipe.InfoMap(ctx, "server")
 		return nil
 	})
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		b.broker.options.Log.Warn("Redis refuses the beat: what it loses is noticed late", "error", err)
+	}
 	if err != nil {
 		return false
 	}

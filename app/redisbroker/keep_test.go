@@ -44,7 +44,7 @@ func TestReplicaIsWaitedFor(t *testing.T) {
 	two, heard := start(t, o)
 	open(t, one, "lobby")
 	open(t, two, "lobby")
-	first := say(t, one, "lobby", "kept")
+	first := sayUntilKept(t, one, "kept")
 
 	replica.Pause()
 	_, err := one.Append(t.Context(), draft("lobby", "unkept"), chat.Position{})
@@ -54,12 +54,12 @@ func TestReplicaIsWaitedFor(t *testing.T) {
 	if _, err := one.Append(t.Context(), draft("lobby", "unkept"), chat.Position{}); !errors.Is(err, chat.ErrUnavailable) {
 		t.Errorf("the same key without the replica = %v, want ErrUnavailable", err)
 	}
-	if s := one.Stats(); s.Unkept != 2 || s.Appends != 1 {
+	if s := one.Stats(); s.Unkept < 2 || s.Appends != 1 {
 		t.Errorf("Stats = %+v, want one append and two that were not kept", s)
 	}
 	replica.Resume()
 
-	p := say(t, one, "lobby", "unkept")
+	p := sayUntilKept(t, one, "unkept")
 	if !p.Follows(first.Position) {
 		t.Errorf("the key is answered %s, want what follows %s", p.Position, first.Position)
 	}
@@ -68,6 +68,17 @@ func TestReplicaIsWaitedFor(t *testing.T) {
 	}
 	heard.Wait(t, "the signal", func() bool { return len(heard.Signals("lobby")) == 1 })
 	onceEach(t, read(t, one, "lobby"), 2)
+}
+
+// sayUntilKept sends a draft again under its key until it is acknowledged.
+func sayUntilKept(t *testing.T, b chat.Broker, key string) (p chat.Publication) {
+	t.Helper()
+	eventually(t, "a replica has it", func() bool {
+		var err error
+		p, err = b.Append(t.Context(), draft("lobby", key), chat.Position{})
+		return err == nil
+	})
+	return p
 }
 
 // While appends wait for a replica that is gone, signals and questions do not.
@@ -119,7 +130,7 @@ func TestDuplicateWaitsToo(t *testing.T) {
 		t.Errorf("Append = %v, want ErrUnavailable", err)
 	}
 	replica.Resume()
-	if p := say(t, careful, "lobby", "k"); p.Position != first.Position {
+	if p := sayUntilKept(t, careful, "k"); p.Position != first.Position {
 		t.Errorf("the key is answered %s, want %s", p.Position, first.Position)
 	}
 }
@@ -130,7 +141,7 @@ func TestLostWait(t *testing.T) {
 	t.Parallel()
 	master, replica := startPair(t)
 	b, _ := start(t, redisbroker.Options{URL: master.URL(), AppID: "1111", Replicas: 1, Patience: 20 * time.Second})
-	say(t, b, "lobby", "1")
+	sayUntilKept(t, b, "1")
 	replica.Pause()
 	done := make(chan error)
 	go func() {

@@ -99,6 +99,39 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// A user whose rights do not go as far as the beat is named in the log.
+func TestBeatIsRefused(t *testing.T) {
+	t.Parallel()
+	r := chattest.StartRedis(t, append(nodeUser("hunter2", nodeRules(t)), "-hsetnx")...)
+	log := make(chan string, 100)
+	start(t, redisbroker.Options{
+		URL: "redis://chatring:hunter2@" + r.Addr, AppID: "1111",
+		Log: slog.New(slog.NewTextHandler(lines(log), nil)),
+	})
+	late := time.After(10 * time.Second)
+	for {
+		select {
+		case line := <-log:
+			if strings.Contains(line, "refuses the beat") && strings.Contains(line, "hsetnx") {
+				return
+			}
+		case <-late:
+			t.Fatal("the log says nothing of the beat")
+		}
+	}
+}
+
+// lines is a log that goes line by line, as far as somebody reads it.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	select {
+	case l <- string(b):
+	default:
+	}
+	return len(b), nil
+}
+
 // The nodes' user cannot empty Redis, look into it, or read what is not ours.
 func TestNodesAreNoOperators(t *testing.T) {
 	t.Parallel()
