@@ -50,7 +50,7 @@ func FuzzHistoryRange(f *testing.F) {
 		}
 	})
 	heard := make(chan []byte, 1000)
-	alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: session.NewAllowance(session.Rates{}, 0)}
+	alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: &session.Rates{}}}
 	limits := &session.Limits{Outbox: 4 << 20, Rooms: 4, CommandTimeout: time.Minute, Strikes: 1 << 30}
 	s := session.New(h, alice, replies{heard: heard}, limits, &count.Sessions)
 	s.Start(room, hub.Join{})
