@@ -62,14 +62,14 @@ func (g *Gateway) Close(d Departure) {
 	g.serving.Wait()
 }
 
-// Rooms returns the rooms for which there are sockets, but for those of
-// watchers.
-func (g *Gateway) Rooms() []chat.RoomID {
+// Rooms returns the rooms for which sockets were opened after one time and not
+// after another, but for those of watchers.
+func (g *Gateway) Rooms(after, until time.Time) []chat.RoomID {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	rooms := make(map[chat.RoomID]bool)
 	for c := range g.conns {
-		if c.room != "" {
+		if c.room != "" && c.opened.After(after) && !c.opened.After(until) {
 			rooms[c.room] = true
 		}
 	}

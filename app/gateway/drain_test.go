@@ -229,12 +229,19 @@ func TestAheadIsDeaf(t *testing.T) {
 func TestSendAway(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {
 		old := n.crowd(t, 2, "/ws/chat/away", "/ws/chat/stays", "/ws/chat/home", "/ws/watch/away")
-		if got := n.Rooms(); len(got) != 3 || slices.Contains(got, "") {
+		came := time.Now()
+		if got := n.Rooms(time.Time{}, came); len(got) != 3 || slices.Contains(got, "") {
 			t.Errorf("Rooms = %v, want those of chat sockets, once each", got)
 		}
 		time.Sleep(20 * time.Second)
 		began := time.Now()
 		young := n.crowd(t, 2, "/ws/chat/away")
+		if got := n.Rooms(came, began); len(got) != 1 || got[0] != "away" {
+			t.Errorf("Rooms = %v, want the one for which somebody has come since", got)
+		}
+		if got := n.Rooms(came, came); len(got) != 0 {
+			t.Errorf("Rooms = %v, want none", got)
+		}
 		sent := n.SendAway(t.Context(), gateway.Departure{
 			Leaves: func(room chat.RoomID, opened time.Time) bool {
 				return (room == "away" || room == "stays") && opened.Before(began)

@@ -19,8 +19,9 @@ import (
 
 // Sockets are those of this node that HAProxy has sent here for their rooms.
 type Sockets interface {
-	// Rooms returns the rooms that they have come for.
-	Rooms() []chat.RoomID
+	// Rooms returns the rooms for which they were opened after one time and not
+	// after another.
+	Rooms(after, until time.Time) []chat.RoomID
 	// SendAway sends those of some rooms to other nodes, slowly, that were opened
 	// before a time. It calls ahead with the rooms of those who are next, one
 	// call at a time, and lets those stay whose rooms it returns. It says how
@@ -123,10 +124,10 @@ const (
 	secondLook = 5 * time.Second
 	// settled is how long a member is left where it is, at least.
 	settled = 10 * time.Second
-	// A ring that has changed is followed by rounds at growing pauses, since
-	// members come and go meanwhile; one that has not, by a round in a while,
-	// since rooms may also be pinned.
-	firstPause = 10 * time.Second
+	// All rooms are asked for again some time after the ring has changed, and
+	// then at growing pauses, however long it stands: some may be pinned, or
+	// their members have been left alone for a while.
+	firstPause = 15 * time.Second
 	lastPause  = 5 * time.Minute
 	// Who comes back from home stays for a while, which doubles each time.
 	firstWait = 30 * time.Second
@@ -146,49 +147,64 @@ var probes = func() (rooms []chat.RoomID) {
 }()
 
 // Run leads members home until ctx ends. It returns nil.
+//
+// All rooms are asked for when the ring has changed, and once in a while. Each
+// is also asked for when somebody has come for it and has settled: a node that
+// is away for moments changes the ring between two looks.
 func (g *Guide) Run(ctx context.Context) error {
 	if g.opts.URL == "" {
 		return nil
 	}
 	var known map[chat.RoomID]string
-	var next time.Time
+	var asked time.Time // for the rooms of those who had come by then
 	pause := lastPause
+	next := time.Now().Add(pause)
 	for sleep(ctx, look) {
-		ring, err := g.ring.homes(ctx, probes)
 		now := time.Now()
-		switch {
-		case err != nil:
+		ring, err := g.ring.homes(ctx, probes)
+		if err != nil {
 			slog.Debug("the ring cannot be looked at", "err", err)
 			continue
-		case known == nil:
-			next = now.Add(pause)
-		case !maps.Equal(known, ring):
-			pause, next = 0, now
 		}
-		known = ring
-		if now.Before(next) {
+		changed := known != nil && !maps.Equal(known, ring)
+		all := changed || !now.Before(next)
+		if all {
+			err = g.round(ctx, g.sockets.Rooms(time.Time{}, now), true)
+		} else {
+			err = g.round(ctx, g.sockets.Rooms(asked, now.Add(-settled)), false)
+		}
+		if err != nil {
+			slog.Debug("members are not led home", "err", err)
 			continue
 		}
-		if err := g.round(ctx); err != nil {
-			slog.Debug("members are not led home", "err", err)
+		known, asked = ring, now.Add(-settled)
+		if all {
+			if pause = min(2*pause, lastPause); changed {
+				pause = firstPause
+			}
+			next = now.Add(pause - rand.N(pause/4)) // #nosec G404 -- it spreads rounds, and keeps nothing secret
 		}
-		pause = min(max(2*pause, firstPause), lastPause)
-		next = time.Now().Add(pause - rand.N(pause/4)) // #nosec G404 -- it spreads rounds, and keeps nothing secret
 	}
 	return nil
 }
 
-// round finds the rooms that are at home elsewhere, looks again later, and
-// sends the members of those away for which both looks agree.
-func (g *Guide) round(ctx context.Context) error {
-	away, err := g.away(ctx)
+// round finds out which rooms are at home elsewhere, looks again later, and
+// sends the members of those away for which both looks agree. All says
+// whether the rooms are all of this node's.
+func (g *Guide) round(ctx context.Context, rooms []chat.RoomID, all bool) error {
+	away, err := g.away(ctx, rooms)
 	if err != nil {
 		return err
 	}
-	g.count.Away.Set(float64(len(away)))
-	g.forget(away)
-	if len(away) == 0 || !sleep(ctx, secondLook) {
+	if all {
+		g.count.Away.Set(float64(len(away)))
+		g.forget(away)
+	}
+	if len(away) == 0 {
 		return nil
+	}
+	if !sleep(ctx, secondLook) {
+		return ctx.Err()
 	}
 	began := time.Now()
 	confirmed := make(map[chat.RoomID]bool)
@@ -234,10 +250,10 @@ func (g *Guide) due(away map[chat.RoomID]string) map[chat.RoomID]time.Time {
 	return due
 }
 
-// away asks for the homes of all rooms here and returns those elsewhere.
-func (g *Guide) away(ctx context.Context) (map[chat.RoomID]string, error) {
+// away asks for the homes of rooms and returns those elsewhere.
+func (g *Guide) away(ctx context.Context, rooms []chat.RoomID) (map[chat.RoomID]string, error) {
 	away := make(map[chat.RoomID]string)
-	for rooms := range slices.Chunk(g.sockets.Rooms(), page) {
+	for rooms := range slices.Chunk(rooms, page) {
 		homes, err := g.ring.homes(ctx, rooms)
 		if err != nil {
 			return nil, err

@@ -29,22 +29,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type scene struct {
 	*home.Guide
 	t     *testing.T
-	began time.Time
+	born  time.Time
+	began time.Time // what is told from then on
 	count metrics.Home
 
 	// Guarded by mu.
 	mu     sync.Mutex
 	ring   func(room string) string // the home of a room; nil: HAProxy is down
 	answer func(room string) (status int, body string)
+	asked  int // for rooms that are no probes
 	rooms  []chat.RoomID
-	since  map[chat.RoomID]time.Time // when a room's member came; none: long ago
+	since  map[chat.RoomID]time.Time // when a room's member came; none: when the scene began
 	stick  bool                      // members come back here at once, whatever the ring says
 	told   []string
 	sent   []string
 }
 
 func newScene(t *testing.T) *scene {
-	s := &scene{t: t, began: time.Now(), since: map[chat.RoomID]time.Time{}, count: metrics.New("1111", "test").Home}
+	s := &scene{t: t, born: time.Now(), began: time.Now(), since: map[chat.RoomID]time.Time{}, count: metrics.New("1111", "test").Home}
 	s.Guide = home.New(s, home.Options{AppID: "1111", URL: "http://haproxy", Open: s.open, Transport: s}, &s.count)
 	return s
 }
@@ -63,6 +65,9 @@ func (s *scene) RoundTrip(r *http.Request) (*http.Response, error) {
 	room, ok := strings.CutPrefix(r.URL.Path, "/shard/")
 	if !ok || r.URL.Host != "haproxy" {
 		s.t.Errorf("asked for %s", r.URL)
+	}
+	if !strings.HasPrefix(room, "ring-probe-") {
+		s.asked++
 	}
 	if s.ring == nil {
 		return nil, errors.New("connection refused")
@@ -85,10 +90,20 @@ func (s *scene) open(rooms map[string][]chat.RoomID) error {
 }
 
 // Rooms implements home.Sockets.
-func (s *scene) Rooms() []chat.RoomID {
+func (s *scene) Rooms(after, until time.Time) []chat.RoomID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.rooms)
+	var rooms []chat.RoomID
+	for _, room := range s.rooms {
+		came, ok := s.since[room]
+		if !ok {
+			came = s.born
+		}
+		if came.After(after) && !came.After(until) {
+			rooms = append(rooms, room)
+		}
+	}
+	return rooms
 }
 
 // SendAway implements home.Sockets; each room has one member.
@@ -294,6 +309,37 @@ func TestSlowRound(t *testing.T) {
 		if got := s.led(); len(got) != 1 {
 			t.Errorf("led %v, want b", got)
 		}
+	})
+}
+
+// A member that came while its home was away for moments, between two looks at
+// the ring, is led there once it has settled, and not asked about again and
+// again.
+func TestShortAbsence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		s.ring = two
+		s.run()
+		time.Sleep(time.Minute)
+		s.change(func() {
+			s.rooms, s.began = []chat.RoomID{"a", "b"}, time.Now()
+			s.since["a"], s.since["b"] = s.began, s.began
+		})
+		time.Sleep(9 * time.Second)
+		if got := s.led(); len(got) > 0 {
+			t.Errorf("led %v within 9 s", got)
+		}
+		time.Sleep(12 * time.Second)
+		if got := s.led(); len(got) != 1 || !strings.HasPrefix(got[0], "b ") {
+			t.Errorf("led %v, want b", got)
+		}
+		s.change(func() { s.asked = 0 })
+		time.Sleep(30 * time.Second)
+		s.change(func() {
+			if s.asked > 0 {
+				t.Errorf("asked %d times more for rooms that are known", s.asked)
+			}
+		})
 	})
 }
 

@@ -100,7 +100,7 @@ func New(appid, version string) *Set {
 				prometheus.ExponentialBuckets(0.0001, 2, 16)),
 		},
 		Home: Home{
-			Away: m.gauge("rooms_away", "Rooms with sockets here whose home is another node, when HAProxy was last asked.", nil),
+			Away: m.gauge("rooms_away", "Rooms with sockets here whose home is another node, when HAProxy was last asked for all of them.", nil),
 			Led:  m.counter("led_home_total", "Sockets that were sent to the home of their room."),
 		},
 	}
