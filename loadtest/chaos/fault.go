@@ -59,20 +59,20 @@ type scene struct {
 	watch  *watch
 	// What some faults bring along.
 	crowd    *crowd
-	street   *proxy  // between clients and HAProxy
-	phases   []phase // of a rolling restart
-	sockets  float64 // that a node had
-	doorFile string  // HAProxy's file, to be edited
+	streets  []*proxy // between the players and their doors
+	phases   []phase  // of a rolling restart
+	sockets  float64  // that a node had
+	doorFile string   // HAProxy's file, to be edited
 	// descriptors is the limit that a node had.
 	descriptors int
 	loud        *loud
 	newcomers   *crowd
 
-	// entrance is where the players come in; prepare may change it.
-	entrance string
-	began    time.Time // of the fault
-	healed   time.Time // from when on the time to repair counts
-	over     time.Time // when there was nothing left to be done
+	// entrances are where the players come in; prepare may change them.
+	entrances []string
+	began     time.Time // of the fault
+	healed    time.Time // from when on the time to repair counts
+	over      time.Time // when there was nothing left to be done
 	// cleanups are done in reverse order, whatever happens.
 	cleanups []func()
 	// notes are figures of this fault alone, for the table's last column.
@@ -92,7 +92,7 @@ func (s *scene) cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
 // faults are all of them, in the order of the table.
 func faults() []fault {
-	return slices.Concat(nodeFaults, redisFaults, doorFaults, crowdFaults, clockFaults, hostFaults)
+	return slices.Concat(nodeFaults, redisFaults, doorFaults, networkFaults, crowdFaults, clockFaults, hostFaults)
 }
 
 // pick finds faults by name.

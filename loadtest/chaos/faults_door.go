@@ -40,49 +40,6 @@ var doorFaults = []fault{
 		noticed: socketsEnded,
 		within:  bounds{notice: time.Second, repair: 8 * time.Second},
 	},
-	{
-		name:    "network",
-		promise: "A network that delays, slices and cuts, between clients and HAProxy and between nodes and Redis, changes neither the order nor the number of messages.",
-		prepare: func(_ context.Context, s *scene) error { return s.throughProxy() },
-		inject: func(ctx context.Context, s *scene) error {
-			all := append([]*proxy{s.street}, s.redis[:]...)
-			s.street.delays(20*time.Millisecond, 80*time.Millisecond)
-			for _, p := range s.redis {
-				p.delays(2*time.Millisecond, 10*time.Millisecond)
-			}
-			for _, p := range all {
-				p.slices(100)
-			}
-			cut := 0
-			for range 12 {
-				if !sleep(ctx, 500*time.Millisecond) {
-					return ctx.Err()
-				}
-				for _, p := range all {
-					cut += p.cut(0.1)
-				}
-			}
-			s.note("%d connections cut", cut)
-			return nil
-		},
-		heal: func(ctx context.Context, s *scene) error {
-			s.street.heal()
-			return healProxies(ctx, s)
-		},
-		noticed: socketsEnded,
-		within:  bounds{repair: 8 * time.Second},
-	},
-}
-
-// throughProxy puts a proxy between the players and HAProxy.
-func (s *scene) throughProxy() error {
-	p, err := newProxy(s.front())
-	if err != nil {
-		return err
-	}
-	s.cleanup(p.close)
-	s.street, s.entrance = p, p.addr
-	return nil
 }
 
 // ownDoor starts HAProxy again with a copy of its file that lacks a node, so that

@@ -107,7 +107,7 @@ func (r *runner) play(ctx context.Context, f fault, node string, result *row) (e
 	env := []string{"CHATRING_BIN=" + node, shiftVariable + "=" + filepath.Join(work, "state")}
 	env = append(env, f.env...)
 	c, err := startCluster(ctx, r.root, work, r.port, env)
-	s := &scene{cluster: c, runner: r, fault: f, entrance: c.front()}
+	s := &scene{cluster: c, runner: r, fault: f, entrances: c.doors(f.split)}
 	defer func() {
 		for _, clean := range slices.Backward(s.cleanups) {
 			clean()
@@ -129,7 +129,7 @@ func (r *runner) play(ctx context.Context, f fault, node string, result *row) (e
 			return err
 		}
 	}
-	if s.play, err = startPlay(r.replay, r.root, work, r.script(f), s.doors()); err != nil {
+	if s.play, err = startPlay(r.replay, r.root, work, r.script(f), s.entrances); err != nil {
 		return err
 	}
 	defer s.play.kill()
@@ -160,14 +160,14 @@ func (r *runner) play(ctx context.Context, f fault, node string, result *row) (e
 	return nil
 }
 
-// doors are the addresses that players come in at.
-func (s *scene) doors() []string {
-	if !s.fault.split {
-		return []string{s.entrance}
+// doors are the addresses that players come in at, unless prepare changes them.
+func (c *cluster) doors(split bool) []string {
+	if !split {
+		return []string{c.front()}
 	}
 	var all []string
 	for i := range nodes {
-		all = append(all, s.node(i+1))
+		all = append(all, c.node(i+1))
 	}
 	return all
 }
