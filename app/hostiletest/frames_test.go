@@ -371,8 +371,8 @@ func vanished(s *scene) {
 	}
 }
 
-// deaf joins a room and reads nothing, while others say more than an outbox and
-// every buffer on the way can hold.
+// deaf joins a room, says that it lives, and reads nothing, while others say
+// more than an outbox and every buffer on the way can hold.
 func deaf(s *scene) {
 	dialer := net.Dialer{
 		LocalAddr: &net.TCPAddr{IP: s.from},
@@ -392,6 +392,16 @@ func deaf(s *scene) {
 	if _, err := io.WriteString(conn, Handshake(s.path(), nil)); err != nil {
 		s.Fatal(err)
 	}
+	go func() { // or it would be closed for its silence
+		for {
+			select {
+			case <-s.Context().Done():
+				return
+			case <-time.After(time.Second):
+				_, _ = conn.Write(Masked(fin|ponged, ""))
+			}
+		}
+	}()
 	listener, speaker := s.control("near", s.cluster.Node(1)), s.control("far", s.cluster.Node(2))
 	slow := func() float64 { return s.cluster.Metric(1, "chatring_slow_consumers_total") }
 	before := slow()

@@ -271,7 +271,7 @@ func slowHeader(s *scene) {
 			if err != nil || resp.StatusCode != want {
 				s.Errorf("%s: %v %v, want %d", door, resp, err, want)
 			}
-			if took := time.Since(began); took < 4*time.Second || took > 9*time.Second {
+			if took := time.Since(began); took < 4*time.Second || took > 12*time.Second {
 				s.Errorf("%s: ended after %v, want about 5s", door, took)
 			}
 		})

@@ -342,7 +342,7 @@ func loggedOut(s *scene) {
 			s.Errorf("%s: closed with %d, want 4502", where, code)
 		}
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		s.Errorf("the sockets were closed after %v", took)
 	}
 	s.refuses(s.strict, "the old token", Handshake("/ws/chat/"+s.room, nil, "Authorization: Bearer "+old), answer{http.StatusUnauthorized, "unauthorized"})
