@@ -46,12 +46,6 @@ const healers = 16
 // heal tries until it has healed the log, and opens the gate again.
 func (r *room) heal() {
 	defer r.hub.count.Healing.Dec()
-	select {
-	case r.hub.healing <- struct{}{}:
-		defer func() { <-r.hub.healing }()
-	case <-r.hub.life.Done():
-		return
-	}
 	backoff := 50 * time.Millisecond
 	for n := 0; ; n++ {
 		restored, err := r.tryHeal(r.hub.life)
@@ -72,6 +66,12 @@ func (r *room) heal() {
 // tryHeal restores what the log has lost until the log has it all, and then
 // lets through what it has beyond what members have seen.
 func (r *room) tryHeal(ctx context.Context) (restored int, err error) {
+	select {
+	case r.hub.healing <- struct{}{}: // for this try: logs that cannot be healed do not keep others from it
+		defer func() { <-r.hub.healing }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	r.mu.Lock()
 	g := &r.gate
 	mine, held, last, witness := slices.Clone(r.window.entries), slices.Clone(g.held), g.last, g.witness

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +48,44 @@ func TestLongLogIsHealed(t *testing.T) {
 			s.Errorf("%v fills: the heal had the whole log in memory", got)
 		}
 		s.broker.at(beforeRead, nil)
+	})
+}
+
+// A spoilt broker cannot read the logs of rooms that begin with "spoilt".
+type spoilt struct{ *membroker.Broker }
+
+func (b spoilt) ReadAfter(ctx context.Context, room chat.RoomID, after chat.Position, limit int) ([]chat.Publication, error) {
+	if strings.HasPrefix(string(room), "spoilt") {
+		return nil, errFault
+	}
+	return b.Broker.ReadAfter(ctx, room, after, limit)
+}
+
+// Logs that cannot be healed, however many, do not keep others from it.
+func TestHealsDoNotWaitForSpoiltLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := membroker.New()
+		h, count := startOn(t, spoilt{cluster.Node("1111")}, options)
+		last := func(id chat.RoomID) (chat.Publication, error) {
+			m := join(t, h, id, "alice", &listener{}, nil)
+			say(t, m, "k0")
+			cluster.Rewind(id, 1)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			return m.Publish(ctx, "k1", []byte("1"))
+		}
+		const many = 40
+		for i := range many {
+			if _, err := last(chat.RoomID(fmt.Sprint("spoilt", i))); !errors.Is(err, chat.ErrUnavailable) {
+				t.Fatalf("publish: %v, want ErrUnavailable", err)
+			}
+		}
+		if _, err := last("lobby"); err != nil {
+			t.Errorf("publish: %v", err)
+		}
+		if got := value(t, count.Healing); got != many {
+			t.Errorf("%v logs are being healed, want the %d that cannot be", got, many)
+		}
 	})
 }
 

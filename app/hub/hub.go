@@ -60,7 +60,7 @@ type Hub struct {
 	resumed chan struct{} // the bridge was away; capacity 1, never closed
 	tight   chan struct{} // the windows exceed their budget; capacity 1, never closed
 	signals chan signal   // to other nodes; bounded, never closed
-	healing chan struct{} // holds a token for each log that is being healed; never closed
+	healing chan struct{} // holds a token for each try to heal a log; never closed
 
 	windowBytes atomic.Int64
 	work        sync.WaitGroup // opens, fills
