@@ -297,6 +297,20 @@ func TestTwoLooks(t *testing.T) {
 	}
 }
 
+// Whoever came before the guide had looked at the ring for the first time, while
+// the other nodes were not on it yet, is led home soon.
+func TestFirstLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		s.ring, s.rooms = two, []chat.RoomID{"a", "b"}
+		s.run()
+		time.Sleep(30 * time.Second)
+		if got := s.led(); len(got) != 1 || !strings.HasPrefix(got[0], "b ") {
+			t.Errorf("led %v, want b", got)
+		}
+	})
+}
+
 // A member that sits elsewhere though the ring stands, is found in a while.
 func TestSlowRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
