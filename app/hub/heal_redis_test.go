@@ -114,3 +114,28 @@ func TestEmptiedRedisIsFilledAgain(t *testing.T) {
 		})
 	}
 }
+
+// Somebody writes something else by hand where a room's log was: after FLUSHALL
+// the node looks at all its rooms, and writes the others back all the same.
+func TestSpoiltKeyHarmsOneRoom(t *testing.T) {
+	r := chattest.StartRedis(t)
+	broker := redisNode(t, r, "1111")
+	h, _ := startOn(t, broker, options)
+	for _, room := range []chat.RoomID{"lobby", "library"} {
+		say(t, join(t, h, room, "alice", &listener{}, nil), "kept")
+	}
+	probes := broker.Stats().Probes
+	eventually(t, "the node has seen Redis as it is", func() bool { return broker.Stats().Probes > probes+1 })
+	c := hand(t, r)
+	if _, err := c.TxPipelined(t.Context(), func(both redis.Pipeliner) error {
+		both.FlushAll(t.Context())
+		both.Set(t.Context(), lobbyLog, "no log", 0)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what was said in the library is in its log again", func() bool {
+		log, err := broker.ReadAfter(t.Context(), "library", chat.Position{}, 100)
+		return err == nil && len(log) == 1 && log[0].Key == "kept"
+	})
+}
