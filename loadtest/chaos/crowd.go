@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -143,7 +144,7 @@ func (c *crowd) met() tolls {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.tolls
-	t.heard = slices.Clone(t.heard)
+	t.heard, t.ended = slices.Clone(t.heard), maps.Clone(t.ended)
 	return t
 }
 

@@ -15,6 +15,7 @@ var doorFaults = []fault{
 	{
 		name:    "haproxy-reload",
 		promise: "A reload that adds a node and takes another out closes no socket, and rooms that sit on two nodes from then on stay one room.",
+		env:     []string{"CHATRING_HOME_URL="}, // nobody is led home meanwhile, which would close sockets
 		prepare: func(ctx context.Context, s *scene) error { return s.ownDoor(ctx, "ws4") },
 		inject:  func(_ context.Context, s *scene) error { return s.reload("ws2") },
 		hold:    3 * time.Second,

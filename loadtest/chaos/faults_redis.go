@@ -38,7 +38,12 @@ var redisFaults = []fault{
 		promise: "While Redis is silent for 30 s, publishes are answered with unavailable, nodes say degraded and stay on the ring, and afterwards nothing needs a restart.",
 		inject:  func(_ context.Context, s *scene) error { return s.signal("redis", syscall.SIGSTOP) },
 		hold:    30 * time.Second,
-		heal:    func(_ context.Context, s *scene) error { return s.signal("redis", syscall.SIGCONT) },
+		heal: func(_ context.Context, s *scene) error {
+			if now := s.watch.latest(); !now.degraded || now.sum(`chatring_errors_total{code="unavailable"}`) == 0 {
+				s.wrong("no node says that it is degraded, or nobody was answered with unavailable")
+			}
+			return s.signal("redis", syscall.SIGCONT)
+		},
 		noticed: outage,
 		within:  bounds{notice: 3 * time.Second, repair: 6 * time.Second},
 	},
