@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chatring/chatring/app/gateway"
 )
 
 // childEnv makes this test binary the node of TestDescriptorsRunOut.
@@ -123,4 +126,53 @@ func serveWithFewDescriptors(t *testing.T) {
 	fmt.Println("address", address)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	fmt.Println("waits", n.counted(t, "chatring_accept_waits_total", ""))
+}
+
+// scarce is a listener to which connections come for which there is a
+// descriptor, and (nil) those for which there is none at first.
+type scarce struct {
+	net.Listener
+	next []net.Conn
+}
+
+func (l *scarce) Accept() (net.Conn, error) {
+	c := l.next[0]
+	if l.next = l.next[1:]; c == nil {
+		return nil, syscall.EMFILE
+	}
+	return c, nil
+}
+
+// For as long as a connection is open that has a descriptor of the reserve, and
+// will be closed for it, nobody gets a socket.
+func TestLastConnectionsAreNoSockets(t *testing.T) {
+	n := serve(t)
+	status := func() int {
+		w := httptest.NewRecorder()
+		n.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/ws/chat/lobby?user=u", nil))
+		return w.Code
+	}
+	var ends [4]net.Conn
+	for i := range ends {
+		ends[i], _ = net.Pipe()
+	}
+	l := gateway.NewListener(&scarce{next: []net.Conn{nil, ends[0], nil, ends[1], ends[2], ends[3]}}, n.Gateway)
+	accept := func() net.Conn {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	one, two := accept(), accept()
+	_ = one.Close()
+	accept()
+	if got := status(); got != 503 {
+		t.Errorf("while a last connection is open: %d, want 503", got)
+	}
+	_ = two.Close()
+	accept()
+	if got := status(); got != 426 {
+		t.Errorf("afterwards: %d, want 426, as it is no handshake", got)
+	}
 }

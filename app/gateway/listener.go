@@ -11,11 +11,11 @@ import (
 )
 
 // A Listener keeps some descriptors in reserve. When there are no others left, it
-// answers one connection at a time with one of them: HAProxy's question how the node
-// is, without whose answer the node would be taken for dead and its sockets be cut,
-// and requests for a socket, which the gateway then refuses, so that HAProxy asks the
-// next node. What else of the node opens files may take what is free for a moment.
-// Between its attempts net/http pauses: longer each time, up to a second.
+// answers connections with these: HAProxy's question how the node is, without whose
+// answer the node would be taken for dead and its sockets be cut, and requests for a
+// socket, which the gateway then refuses, so that HAProxy asks the next node. What
+// else of the node opens files may take what is free for a moment. When the reserve
+// is used up, net/http pauses between its attempts: longer each time, up to a second.
 type Listener struct {
 	net.Listener
 	gateway *Gateway
@@ -24,7 +24,7 @@ type Listener struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	reserve []*os.File // at most reserved
-	lent    bool       // one of them, to a connection
+	lent    int        // to connections
 }
 
 const (
@@ -85,7 +85,7 @@ func (l *Listener) acceptLast(short error) (net.Conn, error) {
 func (l *Listener) hold() (full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for !l.lent && len(l.reserve) < reserved {
+	for l.lent+len(l.reserve) < reserved {
 		f, err := os.Open(os.DevNull)
 		if err != nil {
 			break
@@ -103,13 +103,14 @@ func (l *Listener) lend() bool {
 		return false
 	}
 	_ = l.reserve[last].Close()
-	l.reserve, l.lent = l.reserve[:last], true
+	l.reserve = l.reserve[:last]
+	l.lent++
 	return true
 }
 
 func (l *Listener) takeBack() {
 	l.mu.Lock()
-	l.lent = false
+	l.lent--
 	l.mu.Unlock()
 	l.hold()
 }
