@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +90,33 @@ func TestHandshakes(t *testing.T) {
 	}, func(s *setup) {
 		s.auth = counting{&asked}
 		s.gateway.Handshakes, s.gateway.HandshakeBurst = 10, 3
+	})
+}
+
+// What is refused costs a user nothing, on however many sockets at once.
+func TestRefusalsAtOnceCostNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		var all []*listener
+		for range 20 {
+			all = append(all, n.listen(t, "/ws/chat/lobby?user=alice", true))
+		}
+		var senders sync.WaitGroup
+		for _, l := range all {
+			senders.Go(func() {
+				for range 500 {
+					l.send(masked(fin|text, `{"id":1,"cmd":"presence","room":"lobby"}`))
+				}
+			})
+		}
+		senders.Wait()
+		synctest.Wait()
+		all[0].send(masked(fin|text, `{"id":2,"cmd":"presence","room":"lobby"}`))
+		synctest.Wait()
+		if all[0].heard(`{"id":2,"error":{"code":"rate_limited","message":"more than may be sent: wait, and send it again","temporary":true,"retry_after_ms":100}}`) != 1 {
+			t.Error("alice has to wait for longer than for one command")
+		}
+	}, func(s *setup) {
+		s.gateway.UserRates = session.Rates{Messages: 10, Burst: 2 * time.Second}
 	})
 }
 

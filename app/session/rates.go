@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,13 +29,16 @@ type Allowance struct {
 // Used says whether anything was ever taken from it.
 func (a *Allowance) Used() bool { return a.buckets.Load() != nil }
 
-type buckets struct{ messages, bytes *rate.Limiter }
+type buckets struct {
+	mu              sync.Mutex // held while a command takes, or takes nothing after all
+	messages, bytes *rate.Limiter
+}
 
 func (a *Allowance) fill() *buckets {
 	if b := a.buckets.Load(); b != nil {
 		return b
 	}
-	a.buckets.CompareAndSwap(nil, &buckets{bucket(a.Rates.Messages, a.Rates.Burst), bucket(a.Rates.Bytes, a.Rates.Burst)})
+	a.buckets.CompareAndSwap(nil, &buckets{messages: bucket(a.Rates.Messages, a.Rates.Burst), bytes: bucket(a.Rates.Bytes, a.Rates.Burst)})
 	return a.buckets.Load()
 }
 
@@ -51,6 +55,8 @@ func bucket(perSecond int, burst time.Duration) *rate.Limiter {
 // returns what to tell the client: when it will.
 func (s *Session) spend(size int) *protocol.Error {
 	own, shared := s.own.fill(), s.shared.fill()
+	shared.mu.Lock() // a bucket gives back in full only what was taken last
+	defer shared.mu.Unlock()
 	now := time.Now()
 	var wait time.Duration
 	var of string
