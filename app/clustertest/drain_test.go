@@ -68,7 +68,7 @@ type fan struct {
 	holes int      // joins that recovered nothing
 }
 
-// A crowd is the fans of some rooms.
+// A crowd is the fans of some rooms. Its lock comes before theirs.
 type crowd struct {
 	c    *Cluster
 	fans []*fan
@@ -185,11 +185,6 @@ func (f *fan) visit(ctx context.Context, first bool) (span [2]int64, err error) 
 			if f.since == "" {
 				f.since = frame.Pos
 			}
-			if !first {
-				f.crowd.mu.Lock()
-				f.crowd.back = append(f.crowd.back, time.Now())
-				f.crowd.mu.Unlock()
-			}
 		case "message":
 			f.since = frame.Pos
 			f.keys = append(f.keys, frame.Key)
@@ -197,6 +192,11 @@ func (f *fan) visit(ctx context.Context, first bool) (span [2]int64, err error) 
 			span = frame.ReconnectMS
 		}
 		f.mu.Unlock()
+		if frame.Push == "joined" && !first {
+			f.crowd.mu.Lock()
+			f.crowd.back = append(f.crowd.back, time.Now())
+			f.crowd.mu.Unlock()
+		}
 	}
 }
 
