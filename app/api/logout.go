@@ -20,7 +20,8 @@ type Logout func(ctx context.Context, user chat.UserID, until time.Time) error
 
 const (
 	logoutTimeout = 5 * time.Second
-	maxLogout     = 1 << 10 // bytes of a request's body
+	maxLogout     = 1 << 10         // bytes of a request's body
+	maxAhead      = 5 * time.Minute // by which clocks may differ
 )
 
 // serve answers POST /users/{user}/logout.
@@ -32,7 +33,7 @@ func (logout Logout) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	until, err := readUntil(w, r)
 	if err != nil {
-		answerError(w, http.StatusBadRequest, "bad_request", `the body is empty, or {"before":1763776000} in Unix seconds, as application/json`)
+		answerError(w, http.StatusBadRequest, "bad_request", `the body is empty, or {"before":1763776000} as application/json: Unix seconds, not in the future`)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), logoutTimeout)
@@ -67,6 +68,9 @@ func readUntil(w http.ResponseWriter, r *http.Request) (time.Time, error) {
 	}
 	if body.Before == nil {
 		return time.Now(), nil
+	}
+	if *body.Before < 1 || *body.Before > time.Now().Add(maxAhead).Unix() { // milliseconds, most likely
+		return time.Time{}, errors.New("not a second until now")
 	}
 	return time.Unix(*body.Before, 0), nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,6 +24,7 @@ import (
 func TestLogout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const kind = "application/json"
+		before := func(n int64) string { return fmt.Sprintf(`{"before":%d}`, n) }
 		for _, c := range []struct {
 			method, path, body, kind, origin string
 			status                           int
@@ -31,8 +34,8 @@ func TestLogout(t *testing.T) {
 		}{
 			{"POST", "/users/alice/logout", "", "", "", 200, "", "alice", time.Now()},
 			{"POST", "/users/auth0%7C5f%2Fa/logout", "{}", kind, "", 200, "", "auth0|5f/a", time.Now()},
-			{"POST", "/users/alice/logout", `{"before":1763776000}`, kind + "; charset=utf-8", "", 200, "", "alice", time.Unix(1763776000, 0)},
-			{"POST", "/users/alice/logout", `{"before":1763776000}`, "text/plain", "", 400, "bad_request", "", time.Time{}},
+			{"POST", "/users/alice/logout", `{"before":946684000}`, kind + "; charset=utf-8", "", 200, "", "alice", time.Unix(946684000, 0)},
+			{"POST", "/users/alice/logout", `{"before":946684000}`, "text/plain", "", 400, "bad_request", "", time.Time{}},
 			{"POST", "/users/alice/logout", `{"befor":1763776000}`, kind, "", 400, "bad_request", "", time.Time{}},
 			{"POST", "/users/alice/logout", `{"before":"now"}`, kind, "", 400, "bad_request", "", time.Time{}},
 			{"POST", "/users/alice/logout", `{"before":1}}`, kind, "", 400, "bad_request", "", time.Time{}},
@@ -42,6 +45,12 @@ func TestLogout(t *testing.T) {
 			{"POST", "/users/alice/logout", "", "", "null", 403, "forbidden", "", time.Time{}},
 			{"POST", "/users/alice/logout", "", "", "http://example.com", 403, "forbidden", "", time.Time{}}, // the Host of the request
 			{"GET", "/users/alice/logout", "", "", "", 405, "", "", time.Time{}},
+			{"POST", "/users/alice/logout", before(0), kind, "", 400, "bad_request", "", time.Time{}},
+			{"POST", "/users/alice/logout", before(math.MinInt64), kind, "", 400, "bad_request", "", time.Time{}},
+			{"POST", "/users/alice/logout", before(math.MaxInt64), kind, "", 400, "bad_request", "", time.Time{}},
+			{"POST", "/users/alice/logout", before(time.Now().UnixMilli()), kind, "", 400, "bad_request", "", time.Time{}},
+			{"POST", "/users/alice/logout", before(time.Now().Unix() + 301), kind, "", 400, "bad_request", "", time.Time{}},
+			{"POST", "/users/alice/logout", before(time.Now().Unix() + 300), kind, "", 200, "", "alice", time.Now().Add(5 * time.Minute)}, // a clock that is ahead
 		} {
 			var user chat.UserID
 			var until time.Time
