@@ -125,7 +125,8 @@ func askLogout(ctx context.Context, ops string, user chat.UserID, before int64) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	address := strings.TrimSuffix(ops, "/") + "/users/" + url.PathEscape(string(user)) + "/logout"
+	name := strings.ReplaceAll(url.PathEscape(string(user)), ".", "%2E") // ".." would be a folder
+	address := strings.TrimSuffix(ops, "/") + "/users/" + name + "/logout"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return usageError{err}

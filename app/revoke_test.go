@@ -39,6 +39,7 @@ func TestLogoutVerb(t *testing.T) {
 	}{
 		{"alice --ops " + ops.URL, 200, exitOK, "POST /users/alice/logout "},
 		{"auth0|5f/a --ops " + ops.URL + "/", 200, exitOK, "POST /users/auth0%7C5f%2Fa/logout "},
+		{".. --ops " + ops.URL, 200, exitOK, "POST /users/%2E%2E/logout "},
 		{"alice --before 1763776000 --ops " + ops.URL, 200, exitOK, `POST /users/alice/logout {"before":1763776000}`},
 		{"alice --ops-listen " + port, 200, exitOK, "POST /users/alice/logout "},
 		{"alice --ops " + ops.URL, 503, exitFailed, "POST /users/alice/logout "},
