@@ -57,15 +57,22 @@ func (n *node) hearLogouts() gateway.Logouts {
 			slog.Warn("a log-out cannot be read", "err", err)
 			return
 		}
-		until := time.Unix(l.Before+1, 0).Add(-1)
+		until := endOfSecond(l.Before)
 		revocations.Revoke(l.User, until)
 		n.gateway.LogOut(l.User, until)
 	})
 	if n.keys == nil {
 		return nil
 	}
+	n.cluster.OnForgotten(func(before time.Time) {
+		slog.Warn("there were more log-outs than retention.messages: tokens from before are refused", "issued_until", before)
+		revocations.RevokeEverybody(endOfSecond(before.Unix()))
+	})
 	return logouts{revocations, n.cluster.Ready()}
 }
+
+// endOfSecond is its last moment: tokens are issued in whole seconds.
+func endOfSecond(unix int64) time.Time { return time.Unix(unix+1, 0).Add(-1) }
 
 // logout tells all nodes.
 func (n *node) logout(ctx context.Context, user chat.UserID, until time.Time) error {

@@ -68,6 +68,19 @@ func (r *Revocations) Revoke(user chat.UserID, before time.Time) {
 	}
 }
 
+// RevokeEverybody makes everybody's tokens worthless that were issued at that
+// moment or before: nobody knows any more whose were revoked by then.
+func (r *Revocations) RevokeEverybody(before time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if before.After(r.everybody.until) {
+		r.everybody.until = before
+	}
+	if before.After(r.everybody.said) {
+		r.everybody.said = before
+	}
+}
+
 // Revoked says whether a token of this user, issued then, is worthless. One
 // that does not say when (the zero time) is, when anything of the user's is.
 func (r *Revocations) Revoked(user chat.UserID, issued time.Time) bool {

@@ -50,6 +50,29 @@ func TestRevoke(t *testing.T) {
 	})
 }
 
+// When it is not known whose tokens were revoked, everybody's count as revoked,
+// for as long as one of them might live.
+func TestRevokeEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := auth.NewRevocations(24 * time.Hour)
+		at := time.Now()
+		r.RevokeEverybody(at.Add(-time.Hour))
+		r.RevokeEverybody(at.Add(-2 * time.Hour)) // takes nothing back
+		for _, issued := range []time.Time{{}, at.Add(-time.Hour)} {
+			if !r.Revoked("alice", issued) {
+				t.Errorf("a token issued at %v is good", issued)
+			}
+		}
+		if r.Revoked("alice", at.Add(-time.Hour+time.Second)) {
+			t.Error("a token issued later is worthless")
+		}
+		time.Sleep(23 * time.Hour)
+		if r.Revoked("alice", time.Time{}) {
+			t.Error("a day later, when no such token lives, it still holds")
+		}
+	})
+}
+
 // What has no use any more is forgotten, by the one who asks and in memory.
 func TestRevocationsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,13 +20,14 @@ import (
 const Room chat.RoomID = "@nodes"
 
 // A Cluster is this node's place among the nodes. All methods may be called
-// concurrently, except On.
+// concurrently, except On and OnForgotten.
 type Cluster struct {
 	// Static once Run has begun.
-	hub   *hub.Hub
-	node  chat.UserID
-	hears map[string]func(json.RawMessage)
-	ready chan struct{} // closed when everything kept has been heard
+	hub     *hub.Hub
+	node    chat.UserID
+	hears   map[string]func(json.RawMessage)
+	forgets func(before time.Time) // nil: nobody minds
+	ready   chan struct{}          // closed when everything kept has been heard
 
 	inbox inbox
 
@@ -55,6 +56,10 @@ func New(h *hub.Hub, appid string) *Cluster {
 // again, so hear must be quick, and harmless when repeated. On is called before
 // Run.
 func (c *Cluster) On(kind string, hear func(body json.RawMessage)) { c.hears[kind] = hear }
+
+// OnForgotten says who hears that the log has let go of what was said until a
+// moment, so that this node may not have heard it. It is called before Run.
+func (c *Cluster) OnForgotten(hear func(before time.Time)) { c.forgets = hear }
 
 // Ready is closed once this node has heard everything that is kept.
 func (c *Cluster) Ready() <-chan struct{} { return c.ready }
@@ -156,6 +161,11 @@ func (c *Cluster) recall(ctx context.Context) bool {
 			if err != nil {
 				return err
 			}
+			if after.IsZero() && len(kept) > 0 {
+				if err := c.begin(kept[0]); err != nil {
+					return err
+				}
+			}
 			for _, f := range kept {
 				c.hear(f)
 			}
@@ -173,6 +183,16 @@ func (c *Cluster) recall(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// begin tells whoever minds when something stood before the first word that is
+// kept: offsets count from 0.
+func (c *Cluster) begin(first protocol.Frame) error {
+	p, err := protocol.ParseMessage(first)
+	if err == nil && p.Offset > 0 && c.forgets != nil {
+		c.forgets(p.At)
+	}
+	return err
 }
 
 // keepTrying does something until it succeeds, and says whether it did before

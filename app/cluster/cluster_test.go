@@ -26,8 +26,9 @@ type node struct {
 	*cluster.Cluster
 	hold chan struct{} // while it has a token, nothing is heard
 
-	mu    sync.Mutex
-	heard []int
+	mu        sync.Mutex
+	heard     []int
+	forgotten []time.Time
 }
 
 // start runs a node of the brokers' cluster until the test ends.
@@ -48,6 +49,11 @@ func start(t *testing.T, brokers *membroker.Cluster, appid string) *node {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.heard = append(n.heard, i)
+	})
+	n.OnForgotten(func(before time.Time) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.forgotten = append(n.forgotten, before)
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
@@ -104,6 +110,34 @@ func TestAllHear(t *testing.T) {
 			if got, want := n.numbers(), count(1, 600); !slices.Equal(got, want) {
 				t.Errorf("%s heard %d numbers, want 1 to 600 in order", name, len(got))
 			}
+		}
+	})
+}
+
+// A node that comes when the log has let go of its beginning is told how much of
+// the past it cannot hear. Nobody else is, nor is one that comes in time.
+func TestForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		brokers := membroker.New(membroker.Retention(100))
+		one := start(t, brokers, "1111")
+		<-one.Ready()
+		one.tell(t, 0, 0)
+		inTime := start(t, brokers, "2222")
+		<-inTime.Ready()
+		began := time.Now()
+		for i := 1; i < 500; i++ { // one a second
+			time.Sleep(time.Second)
+			one.tell(t, i, i)
+		}
+		late := start(t, brokers, "3333")
+		<-late.Ready()
+		synctest.Wait()
+		if len(one.forgotten)+len(inTime.forgotten) > 0 {
+			t.Errorf("forgotten before %v and %v, want nothing", one.forgotten, inTime.forgotten)
+		}
+		first := began.Add(time.Duration(late.numbers()[0]) * time.Second)
+		if len(late.forgotten) != 1 || !late.forgotten[0].Equal(first) || first.Equal(began) {
+			t.Errorf("forgotten before %v, want %v", late.forgotten, first)
 		}
 	})
 }

@@ -108,6 +108,41 @@ func TestLogoutEverywhere(t *testing.T) {
 	c.noRaces()
 }
 
+// When there were more log-outs than the log has place for, a node that starts
+// later does not know of the first, and lets nobody in by a token that is as old.
+func TestLogoutsForgotten(t *testing.T) {
+	t.Setenv("CHATRING_RETENTION_MESSAGES", "257")
+	c := withTokens(t, 1)
+	alice := c.token("alice")
+	logout := func(user string) {
+		resp, err := http.Post(fmt.Sprintf("http://%s/users/%s/logout", c.Ops(1), user), "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("log %s out: %s", user, resp.Status)
+		}
+	}
+	logout("alice")
+	for i := range 400 {
+		logout(fmt.Sprint("other", i))
+	}
+	if log := c.Redis("XRANGE", "chatring:{@nodes}:log", "-", "+"); strings.Contains(log, "alice") {
+		t.Fatal("the log still has the first log-out")
+	}
+	c.Signal("ws1", syscall.SIGTERM)
+	c.script("scripts/up", "--node", "1")
+	got := c.status(c.Node(1), alice)
+	for late := time.Now().Add(patience); got == http.StatusServiceUnavailable && time.Now().Before(late); {
+		got = c.status(c.Node(1), alice)
+	}
+	if got != http.StatusUnauthorized {
+		t.Errorf("a token from before the log-out: %d, want 401", got)
+	}
+	c.noRaces()
+}
+
 // A token allows what it grants, in the room of the address and by command, and
 // one that is shown over the socket changes that at once.
 func TestGrants(t *testing.T) {
