@@ -146,3 +146,23 @@ func TestNothingToRenew(t *testing.T) {
 	p.send(masked(fin|text, `{"id":1,"cmd":"auth","token":"x"}`))
 	p.hear(`{"id":1,"error":{"code":"bad_request","message":"this connection does not expire: there is no token to renew"}}`)
 }
+
+// Who may only watch is not told who comes and goes, nor any more when a fresh
+// token takes the right to read away.
+func TestWatchersSeeNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		for _, c := range []struct {
+			first, then chat.Access
+			sees        int
+		}{{chat.Watch, chat.Read, 0}, {chat.Read, chat.Watch, 0}, {chat.Read, chat.Read, 1}} {
+			l := n.listen(t, fmt.Sprintf("/ws/watch/lobby?user=alice,exp=60,lobby=%d&members=true", c.first), true)
+			l.send(masked(fin|text, fmt.Sprintf(`{"id":1,"cmd":"auth","token":"alice,exp=70,lobby=%d"}`, c.then)))
+			synctest.Wait()
+			n.listen(t, fmt.Sprintf("/ws/chat/lobby?user=bob%d%d,exp=60,lobby=3", c.first, c.then), true)
+			synctest.Wait()
+			if l.heard(`{"id":1,"ok"`) != 1 || l.heard(`"push":"member"`) != c.sees {
+				t.Errorf("access %d, then %d: heard %d member pushes, want %d", c.first, c.then, l.heard(`"push":"member"`), c.sees)
+			}
+		}
+	}, readableTokens)
+}

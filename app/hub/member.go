@@ -19,14 +19,14 @@ type Member struct {
 	user     chat.UserID
 	joinedAt chat.Position
 	mute     bool // does not hear its own publications
-	events   bool // hears who comes and goes
 	watch    bool
 	every    time.Duration // between two signals
 
 	// Guarded by room.mu.
-	at   int      // index among the room's members; -1 once it has left
-	turn *turn    // nil: the next signal goes at once
-	own  []string // keys of what it has published and not heard of yet; at most maxOwn, and only if mute
+	at     int      // index among the room's members; -1 once it has left
+	events bool     // hears who comes and goes
+	turn   *turn    // nil: the next signal goes at once
+	own    []string // keys of what it has published and not heard of yet; at most maxOwn, and only if mute
 }
 
 // Room returns the room's name.
@@ -37,6 +37,13 @@ func (m *Member) JoinedAt() chat.Position { return m.joinedAt }
 
 // Leave takes the member out of its room, once.
 func (m *Member) Leave() { m.room.leave(m) }
+
+// HideMembers keeps from the member who comes and goes.
+func (m *Member) HideMembers() {
+	m.room.mu.Lock()
+	defer m.room.mu.Unlock()
+	m.events = false
+}
 
 // Publish appends to the room's log and passes the publication on. An empty
 // key stands for one that is made here. Errors are ErrWatcher,

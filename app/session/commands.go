@@ -61,6 +61,7 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 
 func (s *Session) join(ctx context.Context, room chat.RoomID, j hub.Join) error {
 	j.User, j.Receiver, j.SignalEvery = s.user, s, s.limits.SignalEvery
+	j.Members = j.Members && s.rights.Access(room) >= chat.Read
 	if !s.mayRecover() {
 		j.Since = nil
 	}

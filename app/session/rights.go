@@ -56,6 +56,8 @@ func (s *Session) runAuth(c protocol.Command, a protocol.Auth) (protocol.Frame, 
 		if bad != nil {
 			m.Leave()
 			s.Send(protocol.Left{Room: m.Room(), Code: bad.Code}.Frame())
+		} else if rights.Access(m.Room()) < chat.Read {
+			m.HideMembers()
 		}
 		return bad != nil
 	})
