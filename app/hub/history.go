@@ -20,6 +20,10 @@ type Range struct {
 // given.
 const maxHistory = 128 << 10
 
+// historyPart is how many publications are read from the log at once, since they
+// may be long: what does not fit into an answer is read for nothing.
+const historyPart = 32
+
 // History returns messages of a room that this node serves, oldest first, and
 // whether there are more in the direction asked. It comes from memory where
 // the window reaches, else from the log. There may be fewer than asked for,
@@ -31,12 +35,7 @@ func (h *Hub) History(ctx context.Context, id chat.RoomID, g Range) (messages []
 			return messages, more, nil
 		}
 	}
-	var found []chat.Publication
-	if g.After != nil {
-		found, err = h.broker.ReadAfter(ctx, id, *g.After, g.Limit+1)
-	} else {
-		found, err = h.broker.ReadBefore(ctx, id, g.Before, g.Limit+1)
-	}
+	found, err := h.read(ctx, id, g)
 	if err != nil {
 		return nil, false, fmt.Errorf("history of %s: %w", id, err)
 	}
@@ -53,6 +52,38 @@ func (h *Hub) History(ctx context.Context, id chat.RoomID, g Range) (messages []
 	}
 	messages, more = g.fit(messages, more)
 	return messages, more, nil
+}
+
+// read returns publications of a range from the log, oldest first, until there is
+// one more than its limit, or more than maxHistory, or none left.
+func (h *Hub) read(ctx context.Context, id chat.RoomID, g Range) (found []chat.Publication, err error) {
+	for size, whole := 0, true; whole && len(found) <= g.Limit && size <= maxHistory; {
+		limit := min(historyPart, g.Limit+1-len(found))
+		var part []chat.Publication
+		if g.After != nil {
+			part, err = h.broker.ReadAfter(ctx, id, *g.After, limit)
+		} else {
+			part, err = h.broker.ReadBefore(ctx, id, g.Before, limit)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if whole = len(part) == limit; whole {
+			g.Before = part[0].Position
+			if g.After != nil {
+				g.After = &part[limit-1].Position
+			}
+		}
+		for _, p := range part {
+			size += len(p.Body)
+		}
+		if g.After != nil {
+			found = append(found, part...)
+		} else {
+			found = append(part, found...)
+		}
+	}
+	return found, nil
 }
 
 // fit leaves out what exceeds maxHistory, at the end that the range is not
