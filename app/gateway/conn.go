@@ -172,6 +172,9 @@ func (c *conn) Renew(token string) (chat.Rights, time.Duration, *protocol.Error)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gateway.revoked(id.User, id.Issued) { // by now: LogOut has looked at the old token
+		return nil, 0, &protocol.Error{Code: protocol.BadToken, Message: errLoggedOut.Error()}
+	}
 	c.issued, c.expires = id.Issued, id.Expires
 	c.beat.Reset(c.nextBeat())
 	return id.Rights, time.Until(id.Expires), nil

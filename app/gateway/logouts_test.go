@@ -115,6 +115,33 @@ func TestLogoutDuringHandshake(t *testing.T) {
 	n.refused(t, "/ws/chat/lobby?user=alice", http.StatusUnauthorized, "unauthorized")
 }
 
+// soon logs its users out after some looks at their tokens.
+type soon struct{ looks atomic.Int32 }
+
+func (*soon) Known() bool { return true }
+
+func (l *soon) Revoked(chat.UserID, time.Time) bool { return l.looks.Add(-1) < 0 }
+
+// A log-out that comes between the check of a fresh token and its first moment
+// makes it worthless: the socket does not live on by it.
+func TestLogoutDuringRenewal(t *testing.T) {
+	l := &soon{}
+	bubble(t, func(t *testing.T, n *node) {
+		l.looks.Store(2) // for the handshake
+		p := n.listen(t, "/ws/chat/lobby?user=alice,exp=60", true)
+		l.looks.Store(1)
+		p.send(masked(fin|text, `{"id":1,"cmd":"auth","token":"alice,exp=90"}`))
+		synctest.Wait()
+		if p.heard(`{"id":1,"error":{"code":"bad_token"`) != 1 {
+			t.Error("a token from before the log-out renews the connection")
+		}
+		time.Sleep(time.Hour)
+		if code, at := p.end(); code != 4501 || at != time.Minute {
+			t.Errorf("closed with %d after %v, want 4501 after 1m", code, at)
+		}
+	}, readableTokens, func(s *setup) { s.logouts = l })
+}
+
 // absent is an authenticator that waits for its keys.
 type absent struct{}
 
