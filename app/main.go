@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -79,6 +80,7 @@ Exit codes: 0 all is well, 1 it failed, 2 wrong arguments or settings.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetUsageTemplate(withoutSettings(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	config.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&file, "config", "", "file with settings (YAML, TOML or JSON)")
@@ -129,6 +131,12 @@ Exit codes: 0 all is well, 1 it failed, 2 wrong arguments or settings.`,
 		},
 	)
 	return root
+}
+
+// withoutSettings is a usage template that refers to the root's help for the
+// settings: in that of each verb they would bury the verb's own flags.
+func withoutSettings(template string) string {
+	return strings.Replace(template, "{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}", "  Every setting of a node is a flag here, too: chatring --help lists them.", 1)
 }
 
 func noArgs(_ *cobra.Command, args []string) error {

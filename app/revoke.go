@@ -91,8 +91,10 @@ Each closes the user's sockets, with 4502, and refuses the tokens that were issu
 until now; nodes that start later refuse them too. A token that is issued from the
 next second on is good. In dev mode, where there are no tokens, the sockets are closed.
 
-Exit codes: 0 the nodes are told. 1: they are not. 2: wrong arguments or settings.`,
+Exit codes: 0 the nodes are told, 1 they may not be: try again, 2 wrong arguments
+or settings.`,
 		Example: `  chatring logout alice
+  chatring logout alice --ops http://127.0.0.1:8181    a node of scripts/up
   chatring logout 'auth0|5f…' --ops http://10.0.0.7:9090 --before 1763776000`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -116,7 +118,11 @@ Exit codes: 0 the nodes are told. 1: they are not. 2: wrong arguments or setting
 				}
 				ops = "http://" + address
 			}
-			return askLogout(cmd.Context(), ops, user, before)
+			if err := askLogout(cmd.Context(), ops, user, before); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is logged out everywhere\n", user)
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&ops, "ops", "", "address of a node's operators' port, such as http://127.0.0.1:9090 (default: that of the settings)")
@@ -141,7 +147,7 @@ func askLogout(ctx context.Context, ops string, user chat.UserID, before int64) 
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("logout: %w", err)
+		return fmt.Errorf("logout: %w (--ops names the operators' port of a node)", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode == http.StatusOK {

@@ -55,8 +55,12 @@ func TestLogoutVerb(t *testing.T) {
 		if c.args != "" {
 			args = strings.Split(c.args, " ")
 		}
-		if got := run(append([]string{"logout"}, args...)); got != c.exit || asked != c.asked {
+		out, errs, got := chatring(t, "", append([]string{"logout"}, args...)...)
+		if got != c.exit || asked != c.asked {
 			t.Errorf("logout %s: exit %d after %q, want %d after %q", c.args, got, asked, c.exit, c.asked)
+		}
+		if done := strings.HasSuffix(out, "is logged out everywhere\n"); done != (got == exitOK) {
+			t.Errorf("logout %s: exit %d, and it says %q %q", c.args, got, out, errs)
 		}
 	}
 }

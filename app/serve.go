@@ -180,6 +180,9 @@ func build(c config.Config) (*node, error) {
 
 func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 	if c.Broker == "memory" {
+		if c.Env == "production" { // not in config: a token is made beside a node as well
+			return nil, errors.New("broker: memory keeps nothing, and env is production: use redis with redis.url")
+		}
 		cluster := membroker.New(membroker.Retention(int(c.Retention.Messages)), membroker.KeyWindow(c.Retention.KeyWindow))
 		return cluster.Node(c.APPID), nil
 	}

@@ -152,3 +152,32 @@ func TestTokenIsNotMade(t *testing.T) {
 		t.Errorf("in production: %q %d, want a warning", errs, code)
 	}
 }
+
+// The help of a verb shows its own flags, and leaves those of the node's
+// settings to the help of chatring itself.
+func TestHelpOfVerbs(t *testing.T) {
+	for _, verb := range []string{"config", "healthcheck", "logout", "token", "token explain", ""} {
+		out, _, code := chatring(t, "", append(strings.Fields(verb), "--help")...)
+		if code != exitOK || strings.Contains(out, "--auth-secret-file string") != (verb == "") || verb != "" && !strings.Contains(out, "chatring --help") {
+			t.Errorf("chatring %s --help: exit %d\n%s", verb, code, out)
+		}
+	}
+}
+
+// The settings that all of a cluster's nodes have make a token in production as
+// well, though they do not name the broker; a node refuses them.
+func TestTokenInProduction(t *testing.T) {
+	settings := []string{"--env=production", "--auth-issuer=me", "--auth-audience=chat", "--auth-secret-file", writeFile(t, []byte(strings.Repeat("s", 32)))}
+	token, errs, code := chatring(t, "", append([]string{"token", "--user=alice"}, settings...)...)
+	if code != exitOK || strings.Count(token, ".") != 2 || !strings.Contains(errs, "WARNING: env is production") {
+		t.Errorf("token: %q %q %d", token, errs, code)
+	}
+	if out, errs, code := chatring(t, token, append([]string{"token", "explain", "-"}, settings...)...); code != exitOK {
+		t.Errorf("explain: %q %q %d", out, errs, code)
+	}
+	for _, verb := range []string{"serve", "config"} {
+		if _, errs, code := chatring(t, "", append([]string{verb, "--listen=127.0.0.1:0", "--ops-listen="}, settings...)...); code != exitUsage || !strings.Contains(errs, "broker: memory keeps nothing") {
+			t.Errorf("%s with memory in production: %q, exit %d, want %d", verb, errs, code, exitUsage)
+		}
+	}
+}

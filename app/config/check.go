@@ -86,9 +86,6 @@ func (c *Config) check(f *faults) {
 	if c.Ops.Listen != "" && !isAddress(c.Ops.Listen) {
 		f.add("ops.listen", "%q is no address: it looks like 127.0.0.1:9090", c.Ops.Listen)
 	}
-	if c.Env == "production" && c.Broker == "memory" {
-		f.add("broker", "memory keeps nothing, and env is production: use redis with redis.url")
-	}
 	raised := c.Redis.Ack != "redis" || c.Redis.Replicas > 0
 	if raised && !f.in("redis.ack", "redis.ack_timeout", "session.command_timeout") && c.Redis.AckTimeout >= c.Session.CommandTimeout {
 		f.add("redis.ack_timeout", "must be less than session.command_timeout (%v)", c.Session.CommandTimeout)

@@ -392,7 +392,6 @@ func TestFaults(t *testing.T) {
 		{"--listen=127.0.0.1:99999 --auth-mode=dev", `listen: "127.0.0.1:99999" is no address: it looks like 127.0.0.1:8080, or :8080 for all of this machine's`},
 		{"--ops-listen=:-1", `ops.listen: ":-1" is no address: it looks like 127.0.0.1:9090`},
 		{"--listen=:9000", "auth.mode: must be said, because this is no memory broker on loopback: --auth-mode jwt, or --auth-mode dev, which believes every name"},
-		{production, "broker: memory keeps nothing, and env is production: use redis with redis.url"},
 		{production + " --broker=redis", ""},
 		{"--env=production --broker=redis --auth-secret-file=f --auth-issuer=i", `auth.audience: is needed when env is production: what the issuer writes into "aud" of the tokens that are for this cluster`},
 		{"--env=production --broker=redis --auth-secret-file=f --auth-audience=a", `auth.issuer: is needed when env is production: what the issuer of the tokens writes into "iss"`},
