@@ -547,6 +547,34 @@ func TestDownAndUp(t *testing.T) {
 	}
 }
 
+// A cluster that strangers can reach keeps HAProxy's limits per address, which up
+// lifts on a machine's own.
+func TestPublicKeepsTheLimits(t *testing.T) {
+	c := Start(t, 1)
+	tooMany := func() bool {
+		for range 60 { // more than 50 in ten seconds
+			if resp, _ := c.get("http://"+c.Front()+"/ws/chat/lobby", upgrade()); resp.StatusCode == http.StatusTooManyRequests {
+				return true
+			}
+		}
+		return false
+	}
+	if tooMany() {
+		t.Error("without --public one address is refused")
+	}
+	c.script("scripts/down")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(strings.Repeat("s", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CHATRING_AUTH_MODE", "jwt")
+	t.Setenv("CHATRING_AUTH_SECRET_FILE", secret)
+	c.script("scripts/up", "-d", "--public", "--port", fmt.Sprint(c.port), "--shards", "1")
+	if !tooMany() {
+		t.Error("with --public nobody is refused")
+	}
+}
+
 // alive says whether a process runs; one that only waits to be reaped does not.
 func alive(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
