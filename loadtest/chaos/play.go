@@ -37,6 +37,7 @@ type beat struct {
 	Acknowledged int        `json:"acknowledged"`
 	Declared     int        `json:"declared"`
 	Away         int        `json:"readers_away"`
+	Gone         float64    `json:"away_s"`
 	Waiting      float64    `json:"waiting_s"`
 	Late         float64    `json:"late_s"`
 	Ended        int        `json:"sessions_ended"`
@@ -51,12 +52,14 @@ type delivery struct {
 	Sits  float64 `json:"session_s"`
 }
 
-// calmWithin is how long a line may wait, and a message be late, while nothing is
-// wrong.
+// calmWithin is how long a line may wait, a message be late, and a reader be between
+// two sessions, while nothing is wrong.
 const calmWithin = 0.5
 
-// calm says whether every reader is there, and nobody waits.
-func (b beat) calm() bool { return b.Away == 0 && b.Waiting < calmWithin && b.Late < calmWithin }
+// calm says whether nobody waits, for an answer, a message or a session.
+func (b beat) calm() bool {
+	return b.Gone < calmWithin && b.Waiting < calmWithin && b.Late < calmWithin
+}
 
 // A script is what is played.
 type script struct {

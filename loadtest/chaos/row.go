@@ -101,8 +101,8 @@ func (r *row) judge(b bounds, slack float64) {
 }
 
 // repairedAfter is how long after the fault's end everybody was served again: until
-// the last beat at which a reader was away or somebody waited. It is 0 when members
-// felt nothing, or nothing after the end, and -1 when it never was repaired.
+// the last beat at which somebody had waited for long. It is 0 when nobody had, or
+// not after the end, and -1 when it never was repaired.
 func repairedAfter(beats []beat, began, healed time.Time) float64 {
 	for i := len(beats) - 1; i >= 0 && !beats[i].At.Before(began); i-- {
 		switch {

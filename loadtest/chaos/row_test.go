@@ -61,8 +61,8 @@ func TestTook(t *testing.T) {
 // does not end is none that was repaired.
 func TestRepairedAfter(t *testing.T) {
 	began := time.Now()
-	at := func(s float64, waiting float64, away int) beat {
-		return beat{At: began.Add(time.Duration(s * float64(time.Second))), Waiting: waiting, Away: away}
+	at := func(s, waiting, gone float64) beat {
+		return beat{At: began.Add(time.Duration(s * float64(time.Second))), Waiting: waiting, Gone: gone}
 	}
 	healed := began.Add(2 * time.Second)
 	for _, tt := range []struct {

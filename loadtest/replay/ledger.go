@@ -60,6 +60,7 @@ type hearing struct {
 	whole    int       // all entries below this index were heard
 	shard    string    // of the present session
 	since    time.Time // when that began
+	gone     time.Time // when the last session ended, until the reader is back
 }
 
 // findings are counts of what the checker has found. Those above the line are
@@ -172,7 +173,7 @@ func (h *hearing) join(pos position, recovered bool) {
 		}
 		return
 	}
-	h.rejoined = !recovered
+	h.rejoined, h.gone = !recovered, time.Time{}
 }
 
 // position is the last position heard, and whether the reader ever joined.

@@ -63,6 +63,7 @@ func (r *reader) listen(ctx context.Context, retry *backoff) error {
 		r.places.left(r.room, shard)
 		if back && ctx.Err() == nil {
 			r.places.readerDown(time.Now())
+			r.ears.left(time.Now())
 		}
 	}()
 	for {

@@ -14,6 +14,7 @@ type beat struct {
 	Acknowledged int        `json:"acknowledged"`
 	Declared     int        `json:"declared"`       // gaps and resets
 	Away         int        `json:"readers_away"`   // without a session
+	Gone         float64    `json:"away_s"`         // how long the reader has been away that is away longest
 	Waiting      float64    `json:"waiting_s"`      // how long the eldest line has waited for its acknowledgement
 	Late         float64    `json:"late_s"`         // how long the eldest acknowledged message has not come to a reader
 	Ended        int        `json:"sessions_ended"` // not by this program
@@ -78,6 +79,9 @@ func (l *ledger) beat(b *beat, now time.Time) {
 		b.Waiting = max(b.Waiting, now.Sub(l.due).Seconds())
 	}
 	for _, h := range l.readers {
+		if !h.gone.IsZero() {
+			b.Gone = max(b.Gone, now.Sub(h.gone).Seconds())
+		}
 		for h.whole < len(l.said) && h.has(l.said[h.whole]) {
 			h.whole++
 		}
@@ -94,6 +98,13 @@ func (l *ledger) turn(at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.due = at
+}
+
+// left notes that a reader's session has ended, and join that it is back.
+func (h *hearing) left(at time.Time) {
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	h.gone = at
 }
 
 // met notes which node a reader's session has met.

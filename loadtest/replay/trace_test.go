@@ -43,9 +43,14 @@ func TestBeat(t *testing.T) {
 	if len(got.Heard) != 1 || got.Heard[0] != (delivery{MS: 2000, Shard: "1111", Sits: 5}) {
 		t.Errorf("heard = %+v", got.Heard)
 	}
+	b.left(at(6))
+	if got := look(8); got.Gone != 2 {
+		t.Errorf("b is away: %+v", got)
+	}
+	b.join(position{7, 0}, true)
 	b.reset(position{8, 0})
 	b.message(position{8, 0}, "k", "nick", `{}`, at(6))
-	if got := look(7); got.Late != 0 || got.Declared != 1 || len(got.Heard) != 1 {
+	if got := look(7); got.Late != 0 || got.Gone != 0 || got.Declared != 1 || len(got.Heard) != 1 {
 		t.Errorf("all have heard it: %+v", got)
 	}
 }
