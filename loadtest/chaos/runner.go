@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -121,7 +122,7 @@ func (r *runner) play(ctx context.Context, f fault, node string, result *row) (e
 	}
 	defer func() {
 		if r.verbose && (err != nil || !result.ok()) {
-			fmt.Fprint(os.Stderr, c.logEnds())
+			fmt.Fprint(os.Stderr, c.logEnds(), s.troubles())
 		}
 	}()
 	if f.prepare != nil {
@@ -216,6 +217,21 @@ func (s *scene) fill(r *row) {
 	if acknowledgedAfter(s.play.all(), s.over) == 0 {
 		r.wrong("the conversation was over before the fault was: nothing was shown")
 	}
+}
+
+// troubles is a line for each beat since the fault began at which somebody waited.
+func (s *scene) troubles() string {
+	var all strings.Builder
+	if s.play == nil || s.began.IsZero() {
+		return ""
+	}
+	for _, b := range s.play.all() {
+		if b.At.After(s.began) && !b.calm() {
+			fmt.Fprintf(&all, "%5.1f s: a line waits for %.1f s, a message for %.1f s, a reader for %.1f s\n",
+				b.At.Sub(s.began).Seconds(), b.Waiting, b.Late, b.Gone)
+		}
+	}
+	return all.String()
 }
 
 // file is the path of a file in the repository.
