@@ -16,7 +16,6 @@ var hostFaults = []fault{
 	{
 		name:    "descriptors",
 		promise: "A node that can open no more files sends newcomers to the next one, closes nobody whom it has, and takes newcomers in again when it can.",
-		quick:   true,
 		prepare: func(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), fewRooms, 1) },
 		inject:  takeDescriptors,
 		hold:    8 * time.Second, // longer than HAProxy takes to give up a node that does not answer
