@@ -44,6 +44,7 @@ type tolls struct {
 	refused   int         // handshakes that were answered otherwise than by a socket
 	unhinted  int         // of these: that did not say when to come back
 	failed    int         // handshakes without an answer
+	why       error       // the first of them had none
 	recovered int         // messages that were said while a member was away
 	declared  int         // gaps and resets
 	holes     int         // positions that a member was not told of

@@ -137,6 +137,9 @@ func (m *member) dial(ctx context.Context) (*websocket.Conn, time.Duration, erro
 		return nil, time.Duration(s) * time.Second, err
 	case ctx.Err() == nil || !errors.Is(ctx.Err(), context.Canceled):
 		c.failed++
+		if c.why == nil {
+			c.why = err
+		}
 	}
 	return nil, 0, err
 }
