@@ -24,9 +24,10 @@ var clockFaults = []fault{{
 	promise: "A node whose clock jumps an hour ahead, and then two hours back, closes no socket, changes neither the order nor the number of messages in rooms that live on all nodes, believes each token by its own clock, and drains and starts as ever.",
 	split:   true,
 	rate:    50,
-	env:     []string{"CHATRING_GATEWAY_PING=2s"}, // each ping looks at the clock
-	build:   buildShiftable,
-	inject:  jumpClock,
+	// Each ping looks at the clock, and nobody is led home meanwhile.
+	env:    []string{"CHATRING_GATEWAY_PING=2s", "CHATRING_HOME_URL="},
+	build:  buildShiftable,
+	inject: jumpClock,
 	heal: func(ctx context.Context, s *scene) error {
 		return s.shiftClock(ctx, 2, 0)
 	},

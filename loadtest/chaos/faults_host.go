@@ -16,6 +16,7 @@ var hostFaults = []fault{
 	{
 		name:    "descriptors",
 		promise: "A node that can open no more files sends newcomers to the next one, closes nobody whom it has, and takes newcomers in again when it can.",
+		env:     []string{"CHATRING_HOME_URL="}, // nobody is led home meanwhile, which would close sockets
 		prepare: func(ctx context.Context, s *scene) error { return s.seat(ctx, s.front(), fewRooms, 1) },
 		inject:  takeDescriptors,
 		hold:    8 * time.Second, // longer than HAProxy takes to give up a node that does not answer

@@ -21,6 +21,7 @@ var networkFaults = []fault{
 		promise: "The same where the members of each room sit on all nodes, and hear each other over that network.",
 		split:   true,
 		rate:    50,
+		env:     []string{"CHATRING_HOME_URL="}, // members stay where they are
 		prepare: throughProxies,
 		inject:  badNetwork,
 		heal:    goodNetwork,
