@@ -167,7 +167,7 @@ func floodMemory(ctx context.Context, s *scene) error {
 		}
 	}
 	now := s.watch.latest()
-	closed := now.nodes[2]["chatring_slow_consumers_total"]
+	closed := now.nodes[2][`chatring_closed_total{code="4008"}`]
 	s.note("%d MiB said to %d readers who did not read, %.0f of whom were closed; node 2 had %d MiB of data at most, and may have %d",
 		said.Load()*floodSize>>20, 2*floodRooms, closed, most>>20, memoryLimit>>20)
 	if closed < floodRooms {
@@ -179,18 +179,22 @@ func floodMemory(ctx context.Context, s *scene) error {
 	return nil
 }
 
-// flood says the longest messages in a room, so many of them or until it fails.
+// flood says the longest messages in a room, so many of them or until ctx ends.
 func flood(ctx context.Context, entrance, room string, said *atomic.Int64) {
-	sp, err := speak(ctx, entrance, room, "flood")
-	if err != nil {
-		return
-	}
-	defer sp.close()
 	long := strings.Repeat("x", floodSize)
-	for range floodEach {
-		if _, err := sp.publish(ctx, room, long); err != nil {
+	for left := floodEach; left > 0; {
+		sp, err := speak(ctx, entrance, room, "flood")
+		for err == nil && left > 0 {
+			if _, err = sp.publish(ctx, room, long); err == nil {
+				left--
+				said.Add(1)
+			}
+		}
+		if sp != nil {
+			sp.close()
+		}
+		if !sleep(ctx, 100*time.Millisecond) {
 			return
 		}
-		said.Add(1)
 	}
 }
