@@ -75,7 +75,7 @@ func badSettings(s *scene) {
 		says string
 	}{
 		"dev in production":     {[]string{"CHATRING_ENV=production", "CHATRING_AUTH_MODE=dev", "CHATRING_BROKER=redis"}, nil, "auth.mode: "},
-		"no broker":             {[]string{"CHATRING_ENV=production", "CHATRING_AUTH_MODE=jwt", "CHATRING_AUTH_SECRET_FILE=" + short}, nil, "broker: "},
+		"no broker":             {[]string{"CHATRING_ENV=production", "CHATRING_AUTH_MODE=jwt", "CHATRING_AUTH_SECRET_FILE=" + short, "CHATRING_AUTH_ISSUER=i", "CHATRING_AUTH_AUDIENCE=a"}, nil, "broker: "},
 		"no key":                {[]string{"CHATRING_AUTH_MODE=jwt"}, nil, "auth"},
 		"a short key":           {[]string{"CHATRING_AUTH_MODE=jwt", "CHATRING_AUTH_SECRET_FILE=" + short}, nil, "at least 32"},
 		"a key that is nowhere": {[]string{"CHATRING_AUTH_MODE=jwt", "CHATRING_AUTH_SECRET_FILE=" + filepath.Join(dir, "none")}, nil, "no such file"},
