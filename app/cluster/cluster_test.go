@@ -196,6 +196,12 @@ func TestSlowToHear(t *testing.T) {
 		if got = slices.Compact(got); !slices.Equal(got, count(1, 9000)) {
 			t.Errorf("heard %d different numbers, want 9000", len(got))
 		}
+		before := len(two.numbers())
+		one.tell(t, 9001, 9001)
+		synctest.Wait()
+		if got := two.numbers()[before:]; !slices.Equal(got, []int{9001}) {
+			t.Errorf("heard %d numbers then, want what was told and nothing again", len(got))
+		}
 	})
 }
 

@@ -297,6 +297,38 @@ func TestTwoLooks(t *testing.T) {
 	}
 }
 
+// A deaf HAProxy takes questions and does not answer, and counts them.
+type deaf struct {
+	mu      sync.Mutex
+	waiting int
+	most    int
+}
+
+func (d *deaf) RoundTrip(r *http.Request) (*http.Response, error) {
+	d.mu.Lock()
+	d.waiting++
+	d.most = max(d.most, d.waiting)
+	d.mu.Unlock()
+	<-r.Context().Done()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waiting--
+	return nil, r.Context().Err()
+}
+
+// A HAProxy that takes questions and does not answer is given up after a second,
+// and is not asked everything at once.
+func TestDeafHAProxy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newScene(t), &deaf{}
+		g := home.New(s, home.Options{AppID: "1111", URL: "http://haproxy", Open: s.open, Transport: d}, &s.count)
+		g.Announce(t.Context(), slices.Repeat([]chat.RoomID{"a"}, 100))
+		if took := time.Since(s.began); took != time.Second || d.most != 8 {
+			t.Errorf("took %v, with %d questions at once; want 1s and 8", took, d.most)
+		}
+	})
+}
+
 // Whoever came before the guide had looked at the ring for the first time, while
 // the other nodes were not on it yet, is led home soon.
 func TestFirstLook(t *testing.T) {
