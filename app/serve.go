@@ -219,7 +219,7 @@ func gatewayOptions(c config.Config) gateway.Options {
 		WriteTimeout: c.Gateway.WriteTimeout, Origins: c.Gateway.Origins,
 		UserRates: session.Rates{Messages: c.User.Messages, Bytes: c.User.Bytes, Burst: c.Session.Burst},
 		Session: session.Limits{
-			Outbox: c.Session.Outbox, Rooms: c.Session.Rooms,
+			Outbox: c.Session.Outbox, Rooms: c.Session.Rooms, UserRooms: c.User.Rooms,
 			CommandTimeout: c.Session.CommandTimeout, Strikes: maxStrikes,
 			Rates:  session.Rates{Messages: c.Session.Messages, Bytes: c.Session.Bytes, Burst: c.Session.Burst},
 			Frames: c.Session.Frames, SignalEvery: c.Session.SignalEvery,

@@ -93,6 +93,39 @@ func TestHandshakes(t *testing.T) {
 	})
 }
 
+// The rooms of all of a user's sockets are counted together: who is in too many
+// joins no further one, until one of the sockets leaves one or is gone.
+func TestUserRooms(t *testing.T) {
+	bubble(t, func(t *testing.T, n *node) {
+		one, two := n.listen(t, "/ws/chat/r1?user=alice,exp=60", true), n.listen(t, "/ws/chat/r2?user=alice,exp=60", true)
+		bob := n.listen(t, "/ws/chat/r1?user=bob,exp=60", true)
+		id := 0
+		do := func(l *listener, command, answer string) {
+			t.Helper()
+			id++
+			l.send(masked(fin|text, fmt.Sprintf(`{"id":%d,%s}`, id, command)))
+			synctest.Wait()
+			if l.heard(fmt.Sprintf(`{"id":%d,%s`, id, answer)) != 1 {
+				t.Errorf("%s is not answered with %s", command, answer)
+			}
+		}
+		const ok, full = `"ok":`, `"error":{"code":"too_many_rooms","message":"leave a room first, by this connection or another of yours"}}`
+		do(one, `"cmd":"join","room":"r3"`, ok)
+		do(one, `"cmd":"join","room":"r4"`, full)
+		do(two, `"cmd":"join","room":"r4"`, full)
+		do(bob, `"cmd":"join","room":"r4"`, ok)
+		do(one, `"cmd":"leave","room":"r3"`, ok)
+		do(two, `"cmd":"join","room":"r4"`, ok)
+		do(one, `"cmd":"join","room":"r3"`, full)
+		do(two, `"cmd":"auth","token":"alice,exp=90,r2=3"`, ok) // r4 is left
+		do(one, `"cmd":"join","room":"r3"`, ok)
+		_ = two.Close()
+		synctest.Wait()
+		do(one, `"cmd":"join","room":"r4"`, ok)
+		do(one, `"cmd":"join","room":"r5"`, full)
+	}, readableTokens, func(s *setup) { s.gateway.Session.UserRooms = 3 })
+}
+
 // What is refused costs a user nothing, on however many sockets at once.
 func TestRefusalsAtOnceCostNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {

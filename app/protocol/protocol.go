@@ -24,7 +24,7 @@ const (
 	AlreadyJoined  Code = "already_joined"  // the session has joined this room before
 	Forbidden      Code = "forbidden"       // not allowed, whoever asks again
 	BadToken       Code = "bad_token"       // not a token that this server trusts, now
-	TooManyRooms   Code = "too_many_rooms"  // the session has joined as many rooms as one may
+	TooManyRooms   Code = "too_many_rooms"  // the session, or the user, has joined as many rooms as one may
 	RateLimited    Code = "rate_limited"    // more than may be sent: later
 	Conflict       Code = "conflict"        // this key stands for another message already
 	Unavailable    Code = "unavailable"     // no answer from the log for the moment

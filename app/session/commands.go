@@ -37,7 +37,7 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 		present, err := s.hub.Presence(ctx, c.Room)
 		return protocol.OkPresent(c.ID, present), err
 	case protocol.Leave:
-		m.Leave()
+		s.leave(m)
 		s.rooms = slices.DeleteFunc(s.rooms, func(x *hub.Member) bool { return x == m })
 	}
 	return protocol.Ok(c.ID), nil
@@ -52,6 +52,9 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 	}
 	if len(s.rooms) >= s.limits.Rooms {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first"}
+	}
+	if most := s.limits.UserRooms; most > 0 && int(s.shared.rooms.Load()) >= most {
+		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first, by this connection or another of yours"}
 	}
 	if err := s.join(ctx, c.Room, hub.Join{Options: j.Options, Watch: s.watch}); err != nil {
 		return protocol.Frame{}, err
@@ -70,7 +73,13 @@ func (s *Session) join(ctx context.Context, room chat.RoomID, j hub.Join) error 
 		return err
 	}
 	s.rooms = append(s.rooms, m)
+	s.shared.rooms.Add(1)
 	return nil
+}
+
+func (s *Session) leave(m *hub.Member) {
+	m.Leave()
+	s.shared.rooms.Add(-1)
 }
 
 func historyRange(h protocol.History) hub.Range {

@@ -24,6 +24,7 @@ type Rates struct {
 type Allowance struct {
 	Rates   *Rates // static
 	buckets atomic.Pointer[buckets]
+	rooms   atomic.Int32 // that all sessions of the user are in, each for itself
 }
 
 // Used says whether anything was ever taken from it.

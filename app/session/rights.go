@@ -54,7 +54,7 @@ func (s *Session) runAuth(c protocol.Command, a protocol.Auth) (protocol.Frame, 
 	s.rooms = slices.DeleteFunc(s.rooms, func(m *hub.Member) bool {
 		bad := MayJoin(rights, m.Room(), s.watch)
 		if bad != nil {
-			m.Leave()
+			s.leave(m)
 			s.Send(protocol.Left{Room: m.Room(), Code: bad.Code}.Frame())
 		} else if rights.Access(m.Room()) < chat.Read {
 			m.HideMembers()

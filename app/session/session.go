@@ -46,6 +46,9 @@ type Limits struct {
 	Outbox int
 	// Rooms is how many rooms one session may join.
 	Rooms int
+	// UserRooms is in how many rooms all sessions of a user may be, each counted
+	// for each session, when one joins a further one. 0: no limit.
+	UserRooms int
 	// CommandTimeout is how long one command may take, Redis included, and the
 	// wait for a client that does not read what it was sent before.
 	CommandTimeout time.Duration
@@ -175,7 +178,7 @@ func (s *Session) refuse(id uint64, bad *protocol.Error) {
 // still to come, or has been.
 func (s *Session) End() (closing bool) {
 	for _, m := range s.rooms {
-		m.Leave()
+		s.leave(m)
 	}
 	s.rooms = nil
 	return s.outbox.drop()
