@@ -191,6 +191,7 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 		Fsync: c.Redis.Ack == "fsync", Replicas: c.Redis.Replicas, AckTimeout: c.Redis.AckTimeout,
 		Retention: int(c.Retention.Messages), RetentionAge: c.Retention.Age, KeyWindow: c.Retention.KeyWindow,
 		QueueBytes: config.QueueBytes,
+		Vital:      cluster.Room, // to log out who has filled Redis
 	})
 	if err != nil {
 		return nil, err

@@ -44,6 +44,10 @@ func (b *Broker) append(ctx context.Context, d chat.Publication, seen chat.Posit
 
 // appendCall keeps a copy of the body: the call may outlive its caller.
 func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bool) *call {
+	script := appendScript
+	if d.Room == b.options.Vital {
+		script = vitalScript
+	}
 	begin, at, wait := "", "", ""
 	if restoring {
 		begin = "begin"
@@ -55,7 +59,7 @@ func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bo
 		wait = "wait"
 	}
 	return &call{
-		script:  appendScript,
+		script:  script,
 		keys:    []any{logKey(d.Room), keysKey(d.Room), keysOldKey(d.Room)},
 		room:    d.Room,
 		channel: roomChannel(d.Room),

@@ -313,7 +313,10 @@ func lost(err error) bool {
 func (c *committer) load(ctx context.Context) {
 	pipe := c.client.Pipeline()
 	server := pipe.InfoMap(ctx, "server")
-	loads := []*redis.StringCmd{pipe.ScriptLoad(ctx, appendScript.source), pipe.ScriptLoad(ctx, signalScript.source)}
+	var loads []*redis.StringCmd
+	for _, s := range []*script{appendScript, vitalScript, signalScript} {
+		loads = append(loads, pipe.ScriptLoad(ctx, s.source))
+	}
 	now := pipe.Time(ctx)
 	_, _ = pipe.Exec(ctx)
 	c.read(now)

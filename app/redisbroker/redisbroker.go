@@ -61,6 +61,10 @@ type Options struct {
 	// memory for each publication in it.
 	KeyWindow time.Duration
 
+	// Vital is a room that is appended to also when Redis is full. It must not
+	// be one that clients write in.
+	Vital chat.RoomID
+
 	// Fsync makes an append wait until Redis has it on disk, whatever its
 	// appendfsync; needs Redis 7.2. Replicas is how many replicas must have it,
 	// too. Turn them up where the loss of Redis' machine must lose nothing.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha1" // #nosec G505 -- the name that Redis gives a script
 	_ "embed"
 	"encoding/hex"
+	"strings"
 )
 
 var (
@@ -14,6 +15,8 @@ var (
 
 	appendScript = newScript(appendSource)
 	signalScript = newScript(signalSource)
+	// vitalScript appends also when Redis is full.
+	vitalScript = newScript(strings.Replace(appendSource, "#!lua", "#!lua flags=allow-oom", 1))
 )
 
 // A script is Lua that Redis runs by its digest, once it has been loaded. It
