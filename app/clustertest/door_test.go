@@ -166,13 +166,15 @@ func TestRatePerAddress(t *testing.T) {
 	const limit = 5
 	for name, test := range map[string]struct {
 		vars   []string
+		header http.Header
 		others string // X-Forwarded-For of each request; %d is its number
 		want   int
 	}{
-		"nobody is trusted":                  {nil, "10.0.0.%d", 429},
-		"other addresses behind a proxy":     {[]string{"TRUSTED_PROXY=127.0.0.1"}, "10.0.0.%d", 200},
-		"one address behind a proxy":         {[]string{"TRUSTED_PROXY=127.0.0.1"}, "10.0.0.%d, 10.9.9.9", 429},
-		"one network of IPv6 behind a proxy": {[]string{"TRUSTED_PROXY=127.0.0.1"}, "2001:db8::%d", 429},
+		"nobody is trusted":                  {nil, upgrade(), "10.0.0.%d", 429},
+		"other addresses behind a proxy":     {[]string{"TRUSTED_PROXY=127.0.0.1"}, upgrade(), "10.0.0.%d", 200},
+		"one address behind a proxy":         {[]string{"TRUSTED_PROXY=127.0.0.1"}, upgrade(), "10.0.0.%d, 10.9.9.9", 429},
+		"one network of IPv6 behind a proxy": {[]string{"TRUSTED_PROXY=127.0.0.1"}, upgrade(), "2001:db8::%d", 429},
+		"asking why by plain GET":            {nil, http.Header{}, "10.0.0.%d", 429},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := openDoor(t, append(test.vars, fmt.Sprint("WS_RATE_PER_IP=", limit))...)
@@ -181,7 +183,7 @@ func TestRatePerAddress(t *testing.T) {
 				if i >= limit {
 					want = test.want
 				}
-				if got := d.ask(t, "/ws/chat/lobby", with(upgrade(), "X-Forwarded-For", fmt.Sprintf(test.others, i))); got != want {
+				if got := d.ask(t, "/ws/chat/lobby", with(test.header, "X-Forwarded-For", fmt.Sprintf(test.others, i))); got != want {
 					t.Errorf("request %d: %d, want %d", i+1, got, want)
 				}
 			}
