@@ -106,10 +106,10 @@ var messages = []hostile{
 			}
 		},
 	},
-	{id: "M07", sent: "since 0-0, -1, 2^64, a future position, another epoch, odd spellings", answer: "everything; `bad_position` for what is none; `recovered: false` for what the room has not", run: resumed},
+	{id: "M07", sent: "since 0-0, -1, 2^64, a future position, another epoch, odd spellings", answer: "everything; `bad_position` for what is no position; `recovered: false` for one that the room does not have", run: resumed},
 	{id: "M08", sent: "history with limits of 10^9, 10^19, 0, -1; both ends at once", answer: "256 messages at the most; `bad_request`", run: historyLimits},
 	{
-		id: "M09", sent: "every command to a room that is not joined, and to somebody's own", answer: "`not_joined`; `bad_room`",
+		id: "M09", sent: "every command to a room that is not joined, and to somebody's inbox", answer: "`not_joined`; `bad_room`",
 		run: fails(
 			wrong{`{"id":1,"cmd":"publish","room":"elsewhere","data":1}`, 1, "not_joined"}, wrong{`{"id":2,"cmd":"signal","room":"elsewhere","data":1}`, 2, "not_joined"},
 			wrong{`{"id":3,"cmd":"history","room":"elsewhere"}`, 3, "not_joined"}, wrong{`{"id":4,"cmd":"presence","room":"elsewhere"}`, 4, "not_joined"},
@@ -120,7 +120,7 @@ var messages = []hostile{
 	{id: "M10", sent: "1,000 messages at once by one user on 10 sockets; 20,000 by one socket that does not heed the answers", answer: "`rate_limited` with `retry_after_ms`, counted for the user; 4429. Another user is served", run: hasty},
 	{id: "M11", sent: "a join of 10,000 rooms on one socket; 200 sockets of one user", answer: "`too_many_rooms` after 128; 429 `too_many_sockets` with `Retry-After` after 50, while others are let in", alone: true, run: greedy},
 	{
-		id: "M12", sent: "markup, a `javascript:` link, ANSI escapes, 4,000 combining marks, a bidirectional override, as text and as a name", answer: "passed on as it is; nothing but names that can be is let in; the page shows it inert (`scripts/test-browser`); every line of a log stays one",
+		id: "M12", sent: "markup, a `javascript:` link, ANSI escapes, 4,000 combining marks, a bidirectional override, as text and as a name", answer: "passed on as it is, except that impossible names are refused; the page shows it inert (`scripts/test-browser`); every line of a log stays one",
 		run: oddText,
 	},
 	{

@@ -20,11 +20,11 @@ var operations = []hostile{
 		id: "O02", sent: "`FLUSHALL`, and a connection without password, from another container", answer: "refused by Redis", elsewhere: "`TestCluster`, `scripts/test-compose`",
 	},
 	{
-		id: "O03", sent: "a node told to start with dev mode in production, no key, a short key, a key that is not there, an unknown setting in its file", answer: "it ends with 2 and one line for each fault. An unknown variable of the environment is a warning that names it",
+		id: "O03", sent: "a node told to start with dev mode in production, no key, a short key, a key that is not there, an unknown setting in its file", answer: "it ends with exit code 2 and one line for each fault. An unknown variable of the environment is a warning that names it",
 		run: badSettings,
 	},
 	{
-		id: "O04", sent: "hundreds of rooms and sockets that all hash to one node", answer: "`unavailable` with a hint and 503 with `Retry-After` by that node, whose sockets HAProxy takes to another; the others do not notice", elsewhere: "`TestAdmission`",
+		id: "O04", sent: "hundreds of rooms and sockets that all hash to one node", answer: "that node answers `unavailable` with a hint, and 503 with `Retry-After`, upon which HAProxy asks another; the others do not notice", elsewhere: "`TestAdmission`",
 	},
 	{
 		id: "O05", sent: "a container that writes to `/`, gains privileges, looks at others' processes", answer: "it cannot", elsewhere: "`scripts/test-compose`",
@@ -33,7 +33,7 @@ var operations = []hostile{
 
 // api is what belongs to parts that are not there yet.
 var api = []hostile{
-	{id: "M13", sent: "friend requests to oneself, to nobody, in a flood; presence of who has blocked one", answer: "an error that does not tell who exists", elsewhere: "not there yet: friends"},
+	{id: "M13", sent: "friend requests to oneself, to nobody, in a flood; the presence of somebody who has blocked the asker", answer: "an error that does not tell who exists", elsewhere: "not there yet: friends"},
 	{id: "S01", sent: "`Last-Event-ID` with a line break, no position, 1 MiB", answer: "400", elsewhere: "not there yet: server-sent events"},
 	{id: "S02", sent: "POST from another site; a body that is no JSON", answer: "403; 415", elsewhere: "not there yet: HTTP API"},
 	{id: "S03", sent: "100 streams of one user; a reader of a byte a second", answer: "429; closed", elsewhere: "not there yet: server-sent events"},

@@ -247,7 +247,7 @@ var tokens = []hostile{
 			}
 		},
 	},
-	{id: "T10", sent: "a token by a key that was rotated out, while both are published and after", answer: "accepted; 401", elsewhere: "`TestRemoteKeysAreRotated`, `TestKeysAreRotated`, `TestSecretIsRotated`"},
+	{id: "T10", sent: "a token by a key that was rotated out, while both are published and after", answer: "accepted while both are published; 401 after", elsewhere: "`TestRemoteKeysAreRotated`, `TestKeysAreRotated`, `TestSecretIsRotated`"},
 	{
 		id: "T11", sent: "`sub` that is missing, empty, of 10 KiB, with a line break, a space, no text", answer: "401",
 		run: untrusted(func() map[string]string {
