@@ -182,7 +182,9 @@ func TestHAProxyVariablesAreDocumented(t *testing.T) {
 }
 
 var (
-	link     = regexp.MustCompile(`\]\(([^)#\s]+)[^)]*\)`)
+	link     = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]+))?\)`)
+	heading  = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	unlinked = regexp.MustCompile(`[^\p{L}\p{N}_ -]`) // what a heading's anchor leaves out
 	testName = regexp.MustCompile("`(Test[A-Z]\\w*)")
 	testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	script   = regexp.MustCompile("`(scripts/[a-z0-9-]+)")
@@ -203,7 +205,15 @@ func testNames(t *testing.T) map[string]bool {
 	return tests
 }
 
-// What the documents point at is there: files, scripts, tests.
+// anchors are what links to a document's headings may name.
+func anchors(document string) (names []string) {
+	for _, m := range heading.FindAllStringSubmatch(document, -1) {
+		names = append(names, strings.ReplaceAll(unlinked.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return names
+}
+
+// What the documents point at is there: files, headings, scripts, tests.
 func TestDocumentsPointAtSomething(t *testing.T) {
 	tests := testNames(t)
 	var documents []string
@@ -220,8 +230,14 @@ func TestDocumentsPointAtSomething(t *testing.T) {
 			if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+			target := file
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(file), m[1])
+			}
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s: the link to %s leads nowhere", file, m[1])
+			} else if m[2] != "" && !slices.Contains(anchors(readDoc(t, target)), m[2]) {
+				t.Errorf("%s: %s has no heading for #%s", file, target, m[2])
 			}
 		}
 		for _, m := range script.FindAllStringSubmatch(text, -1) {
