@@ -111,7 +111,16 @@ func TestMetricsAreDocumented(t *testing.T) {
 		want = append(want, rows[name])
 	}
 	sameTable(t, "../docs/operations.md", "Metrics", want)
+	for _, file := range documents(t) {
+		for _, name := range metricName.FindAllString(readDoc(t, file), -1) {
+			if rows[name] == "" {
+				t.Errorf("%s: there is no metric %s", file, name)
+			}
+		}
+	}
 }
+
+var metricName = regexp.MustCompile(`\bchatring_[a-z_]+`)
 
 var descriptor = regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`)
 
@@ -205,6 +214,19 @@ func testNames(t *testing.T) map[string]bool {
 	return tests
 }
 
+// documents are the repository's.
+func documents(t *testing.T) (all []string) {
+	t.Helper()
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/adr/*.md", "../haproxy/*.md", "../loadtest/*.md"} {
+		files, _ := filepath.Glob(pattern)
+		all = append(all, files...)
+	}
+	if len(all) < 10 {
+		t.Fatalf("found %d documents: this test looks in the wrong place", len(all))
+	}
+	return all
+}
+
 // anchors are what links to a document's headings may name.
 func anchors(document string) (names []string) {
 	for _, m := range heading.FindAllStringSubmatch(document, -1) {
@@ -216,15 +238,7 @@ func anchors(document string) (names []string) {
 // What the documents point at is there: files, headings, scripts, tests.
 func TestDocumentsPointAtSomething(t *testing.T) {
 	tests := testNames(t)
-	var documents []string
-	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/adr/*.md", "../haproxy/*.md", "../loadtest/*.md"} {
-		files, _ := filepath.Glob(pattern)
-		documents = append(documents, files...)
-	}
-	if len(documents) < 10 {
-		t.Fatalf("found %d documents: this test looks in the wrong place", len(documents))
-	}
-	for _, file := range documents {
+	for _, file := range documents(t) {
 		text := readDoc(t, file)
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
