@@ -109,6 +109,13 @@ func TestPace(t *testing.T) {
 		if last := leaves[len(leaves)-1].at; last != 3*time.Second {
 			t.Errorf("the last of 60 left after %v, want 3s", last)
 		}
+		for room, ones := range [][]*listener{all[40:], all[:20], all[20:40]} { // watchers, a, b
+			for _, l := range ones {
+				if at, _ := l.left(t, began); at.at <= time.Duration(room)*time.Second || at.at > time.Duration(room+1)*time.Second {
+					t.Fatalf("a member of room %d left after %v: want watchers first, and then room by room", room, at.at)
+				}
+			}
+		}
 	})
 }
 
@@ -180,8 +187,8 @@ func TestAhead(t *testing.T) {
 					left = at
 				}
 			}
-			if at := a.at[room]; at >= left.at || left.at-at > time.Second {
-				t.Errorf("room %s: asked after %v, left after %v", room, at, left.at)
+			if at := a.at[room]; left.at-at < 500*time.Millisecond || left.at-at > time.Second {
+				t.Errorf("room %s: asked after %v, left after %v, want some half a second later", room, at, left.at)
 			}
 		}
 	})

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -24,6 +25,42 @@ func TestGoroutines(t *testing.T) {
 	eventually(t, "one goroutine for each session", func() bool {
 		return runtime.NumGoroutine()-before < sessions+sessions/10
 	})
+}
+
+// A socket that is gone leaves nothing behind, though its user has another one
+// that stays.
+func TestGoneSocketsLeaveNothing(t *testing.T) {
+	const sockets = 1000
+	n := serve(t)
+	n.upgraded(t, "/ws/chat/lobby?user=alice", "").hear("joined")
+	use := func() {
+		c, err := n.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		if _, err := io.WriteString(c, request("/ws/chat/lobby?user=alice", nil)); err != nil {
+			t.Fatal(err)
+		}
+		heard := make([]byte, 0, 4<<10)
+		for !strings.Contains(string(heard), `"joined"`) {
+			some, err := c.Read(heard[len(heard):cap(heard)])
+			if heard = heard[:len(heard)+some]; err != nil {
+				t.Fatalf("%v after %q", err, heard)
+			}
+		}
+	}
+	gone := func() bool { return n.counted(t, "chatring_connections", "") == 1 }
+	use()
+	eventually(t, "the first socket to be gone", gone)
+	before := heap()
+	for range sockets {
+		use()
+	}
+	eventually(t, "all sockets to be gone", gone)
+	if grown := heap() - before; grown > sockets<<10 {
+		t.Errorf("%d bytes more are held after %d sockets", grown, sockets)
+	}
 }
 
 // A reader that stops reading in a loud room is cut off once its outbox is
