@@ -83,6 +83,7 @@ func TestHealsDoNotWaitForSpoiltLogs(t *testing.T) {
 		if _, err := last("lobby"); err != nil {
 			t.Errorf("publish: %v", err)
 		}
+		synctest.Wait()
 		if got := value(t, count.Healing); got != many {
 			t.Errorf("%v logs are being healed, want the %d that cannot be", got, many)
 		}
