@@ -113,6 +113,10 @@ func TestSignalsDoNotWait(t *testing.T) {
 			t.Errorf("Append = %v, want ErrUnavailable", err)
 		}
 	}
+	// The connection is patient for as long as Redis may wait.
+	if s := one.Stats(); s.Unkept != 1 || s.Retries != 0 {
+		t.Errorf("%d appends were not kept, %d calls sent again; want 1 and 0", s.Unkept, s.Retries)
+	}
 }
 
 // A key that is known is not acknowledged on a new connection, which has written
