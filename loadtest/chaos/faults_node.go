@@ -221,6 +221,8 @@ const (
 
 // untouched splits what was heard, in milliseconds: before the fault, and in the
 // phases of a restart at readers on other nodes that had sat there when it began.
+// What a speaker had to say again, who was sent away before the answer, does not
+// count: that speaker was touched.
 func untouched(beats []beat, began time.Time, phases []phase) (quiet, during []float64) {
 	for _, b := range beats {
 		for _, d := range b.Heard {
@@ -229,7 +231,7 @@ func untouched(beats []beat, began time.Time, phases []phase) (quiet, during []f
 			}
 			for _, p := range phases {
 				joined := b.At.Add(-time.Duration(d.Sits * float64(time.Second)))
-				if b.At.After(p.begun) && b.At.Before(p.end) && d.Shard != p.shard && joined.Before(p.begun) {
+				if b.At.After(p.begun) && b.At.Before(p.end) && d.Shard != p.shard && joined.Before(p.begun) && !d.Again {
 					during = append(during, d.MS)
 				}
 			}

@@ -50,6 +50,7 @@ type delivery struct {
 	MS    float64 `json:"ms"`
 	Shard string  `json:"shard"`
 	Sits  float64 `json:"session_s"`
+	Again bool    `json:"said_again"`
 }
 
 // calmWithin is how long a line may wait, a message be late, and a reader be between

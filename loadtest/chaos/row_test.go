@@ -105,6 +105,7 @@ func TestUntouched(t *testing.T) {
 			{MS: 3, Shard: "2222", Sits: 9},
 			{MS: 4, Shard: "1111", Sits: 9}, // on the node itself
 			{MS: 5, Shard: "2222", Sits: 1}, // came from there
+			{MS: 7, Shard: "2222", Sits: 9, Again: true},
 		}},
 		{At: began.Add(6 * time.Second), Heard: []delivery{{MS: 6, Shard: "2222", Sits: 9}}},
 	}

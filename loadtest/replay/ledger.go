@@ -37,6 +37,7 @@ type entry struct {
 	key        string
 	from, data string
 	at         time.Time // first sent
+	again      bool      // sent more than once
 	acked      bool
 	pos        position // as acknowledged
 }
@@ -142,6 +143,13 @@ func (l *ledger) say(key, from, data string, at time.Time) {
 	l.byKey[key] = e
 }
 
+// sayAgain notes that a message is sent again, since its speaker has had no answer.
+func (l *ledger) sayAgain(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.byKey[key].again = true
+}
+
 // ack notes the acknowledgement of a message.
 func (l *ledger) ack(key string, pos position, at time.Time) {
 	l.mu.Lock()
@@ -232,7 +240,7 @@ func (h *hearing) message(pos position, key, from, data string, at time.Time) {
 	case earlier == position{}:
 		l.heard = append(l.heard, at.Sub(e.at))
 		if l.tracing {
-			l.recent = append(l.recent, delivery{float64(at.Sub(e.at).Microseconds()) / 1000, h.shard, at.Sub(h.since).Seconds()})
+			l.recent = append(l.recent, delivery{float64(at.Sub(e.at).Microseconds()) / 1000, h.shard, at.Sub(h.since).Seconds(), e.again})
 		}
 		if e.index < h.newest {
 			l.found.Reordered++

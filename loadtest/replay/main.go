@@ -320,8 +320,12 @@ func (p *player) speak(ctx context.Context, i int, rec recording) {
 			panic(err) // a string can always be encoded
 		}
 		key := fmt.Sprintf("%s.%d.%d", p.run, i, n)
-		pos, err := st.say(ctx, line.nick, key, data, func() {
-			l.say(key, line.nick, string(data), time.Now())
+		pos, err := st.say(ctx, line.nick, key, data, func(again bool) {
+			if again {
+				l.sayAgain(key)
+			} else {
+				l.say(key, line.nick, string(data), time.Now())
+			}
 		})
 		switch {
 		case err == nil:

@@ -34,20 +34,18 @@ func newStage(room string, bases []string, size int, d *dialer, p *placement) *s
 }
 
 // say publishes as nick until it is acknowledged: over reconnects, always with
-// the same key. It calls first when the session is open and the message is
-// about to be sent for the first time, so that times leave out the handshake.
-// It fails when ctx ends, or when the answer is no temporary one.
-func (st *stage) say(ctx context.Context, nick, key string, data []byte, first func()) (position, error) {
+// the same key. It calls sending when the session is open and the message is about
+// to be sent, so that times leave out the handshake; again says that it was sent
+// before. It fails when ctx ends, or when the answer is no temporary one.
+func (st *stage) say(ctx context.Context, nick, key string, data []byte, sending func(again bool)) (position, error) {
 	p := st.speaker(nick)
 	var retry backoff
-	for {
+	for again := false; ; {
 		err := p.connect(ctx)
-		if err == nil && first != nil {
-			first()
-			first = nil
-		}
 		var pos position
 		if err == nil {
+			sending(again)
+			again = true
 			pos, err = p.publish(ctx, key, data)
 		}
 		if err == nil || ctx.Err() != nil || errors.Is(err, errTerminal) {

@@ -25,9 +25,10 @@ type beat struct {
 
 // A delivery is one message at one reader.
 type delivery struct {
-	MS    float64 `json:"ms"`        // from the sending
-	Shard string  `json:"shard"`     // that the reader sits on
-	Sits  float64 `json:"session_s"` // for how long it has been there
+	MS    float64 `json:"ms"`                   // from the sending
+	Shard string  `json:"shard"`                // that the reader sits on
+	Sits  float64 `json:"session_s"`            // for how long it has been there
+	Again bool    `json:"said_again,omitempty"` // the speaker had to send it more than once
 }
 
 const beatEvery = 100 * time.Millisecond

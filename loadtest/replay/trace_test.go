@@ -49,8 +49,9 @@ func TestBeat(t *testing.T) {
 	}
 	b.join(position{7, 0}, true)
 	b.reset(position{8, 0})
+	l.sayAgain("k")
 	b.message(position{8, 0}, "k", "nick", `{}`, at(6))
-	if got := look(7); got.Late != 0 || got.Gone != 0 || got.Declared != 1 || len(got.Heard) != 1 {
+	if got := look(7); got.Late != 0 || got.Gone != 0 || got.Declared != 1 || len(got.Heard) != 1 || !got.Heard[0].Again {
 		t.Errorf("all have heard it: %+v", got)
 	}
 }
