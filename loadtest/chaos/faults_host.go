@@ -122,12 +122,13 @@ const (
 	// memoryLimit is how much data node 2 may have, in bytes (RLIMIT_DATA; setrlimit(2)).
 	// Go takes it in steps of 64 MiB, of which three fit in.
 	memoryLimit = 256 << 20
-	// The flood: rooms, messages of each, and their length.
-	floodRooms = 64
-	floodEach  = 280
+	// The flood: rooms, messages of each, and their length. That is more for each
+	// reader than the kernel holds for it, 4 MiB (tcp_wmem; tcp(7)), and an outbox.
+	floodRooms = 48
+	floodEach  = 500
 	floodSize  = 15 << 10
 	// floodTime is how long it may take.
-	floodTime = 40 * time.Second
+	floodTime = time.Minute
 )
 
 // limitMemory makes allocations of node 2 fail beyond the limit, which ends it, and
