@@ -154,6 +154,9 @@ func (c *Config) checkDev(f *faults) {
 	}
 }
 
+// maxLeeway is how far apart clocks may be that somebody looks after.
+const maxLeeway = 5 * time.Minute
+
 func (c *Config) checkJWT(f *faults) {
 	a := &c.Auth
 	if !c.hasKeys() {
@@ -172,6 +175,9 @@ func (c *Config) checkJWT(f *faults) {
 	}
 	if (a.KeyFile != "" || a.JWKSURL != "") && !slices.ContainsFunc(a.Algorithms, func(alg string) bool { return alg != "HS256" }) {
 		f.add("auth.algorithms", "must have RS256, ES256 or EdDSA, because there are public keys (auth.key_file, auth.jwks_url)")
+	}
+	if a.Leeway > maxLeeway {
+		f.add("auth.leeway", "must be %v or less: an expired token is good for as long; let the clocks be set", maxLeeway)
 	}
 	if !f.in("auth.max_life", "retention.age") && a.MaxLife > c.Retention.Age {
 		f.add("auth.max_life", "must not be longer than retention.age (%v): a log-out would be forgotten before the token's end", c.Retention.Age)

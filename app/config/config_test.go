@@ -407,6 +407,8 @@ func TestFaults(t *testing.T) {
 		{jwt + " --auth-algorithms=RS256", "auth.algorithms: must have HS256, because auth.secret_file is set"},
 		{"--auth-key-file=f --auth-algorithms=HS256", "auth.algorithms: must have RS256, ES256 or EdDSA, because there are public keys (auth.key_file, auth.jwks_url)"},
 		{jwt + " --auth-key-file=f --auth-algorithms=HS256,ES256", ""},
+		{jwt + " --auth-leeway=5m1s", "auth.leeway: must be 5m0s or less: an expired token is good for as long; let the clocks be set"},
+		{jwt + " --auth-leeway=5m", ""},
 		{jwt + " --auth-max-life=24h --retention-age=23h59m", "auth.max_life: must not be longer than retention.age (23h59m0s): a log-out would be forgotten before the token's end"},
 		{jwt + " --auth-max-life=24h --retention-age=24h", ""},
 		{"--retention-age=1h", ""},
