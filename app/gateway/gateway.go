@@ -214,6 +214,10 @@ func (g *Gateway) reserve() (why string) {
 func (g *Gateway) release(u *user) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.releaseLocked(u)
+}
+
+func (g *Gateway) releaseLocked(u *user) {
 	if u != nil {
 		g.leaveLocked(u)
 	}
@@ -238,11 +242,12 @@ func (g *Gateway) add(c *conn) (ok bool, code protocol.CloseCode) {
 	return true, 0
 }
 
-// remove forgets a socket and gives its place back.
+// remove forgets a socket and gives its place back. Whoever sees that the socket is
+// counted no more finds its place free.
 func (g *Gateway) remove(c *conn) {
-	defer g.release(c.user)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	defer g.releaseLocked(c.user)
 	if _, added := g.conns[c]; added {
 		delete(g.conns, c)
 		c.user.conns = slices.DeleteFunc(c.user.conns, func(x *conn) bool { return x == c })
