@@ -14,9 +14,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/spf13/pflag"
-
-	"github.com/chatring/chatring/app/config"
 )
 
 // The verb asks the port that it is told, says what it is answered, and its
@@ -69,14 +66,7 @@ func TestLogoutVerb(t *testing.T) {
 // nobody else's.
 func TestLogoutClosesSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, err := config.Load(pflag.NewFlagSet("", pflag.ContinueOnError), "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := build(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := built(t)
 		ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		opsLn := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		told, stop := context.WithCancel(t.Context())
@@ -139,19 +129,7 @@ func TestUnknownLogouts(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
-		config.AddFlags(fs)
-		if err := fs.Parse([]string{"--auth-secret-file", secret}); err != nil {
-			t.Fatal(err)
-		}
-		c, err := config.Load(fs, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := build(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := built(t, "--auth-secret-file="+secret)
 		ask := func() (int, string) {
 			w := httptest.NewRecorder()
 			n.gateway.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/ws/chat/lobby", nil))

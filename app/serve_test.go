@@ -167,6 +167,25 @@ func TestSecretIsASetting(t *testing.T) {
 	}
 }
 
+// built returns the node that flags ask for.
+func built(t *testing.T, flags ...string) *node {
+	t.Helper()
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	config.AddFlags(fs)
+	if err := fs.Parse(flags); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(fs, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := build(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // A node that is told where its issuer's keys are fetches them by itself, and
 // takes its tokens.
 func TestNodeFetchesKeys(t *testing.T) {
@@ -180,19 +199,7 @@ func TestNodeFetchesKeys(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key, KeyID: "k1"}}})
 	}))
 	defer issuer.Close()
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	config.AddFlags(flags)
-	if err := flags.Parse([]string{"--ops-listen=", "--auth-jwks-url=" + issuer.URL}); err != nil {
-		t.Fatal(err)
-	}
-	c, err := config.Load(flags, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := build(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := built(t, "--ops-listen=", "--auth-jwks-url="+issuer.URL)
 	ln := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	told, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
