@@ -233,8 +233,9 @@ func TestSilentConnections(t *testing.T) {
 		}
 		wait.Go(func() {
 			_, _ = io.Copy(io.Discard, answer)
-			if took := time.Since(begun); took > 9*time.Second {
-				t.Errorf("connection %d was kept for %v, want about 5 s", i+1, took)
+			// HAProxy waits for 5 s; without its bound it is a minute, or for ever.
+			if took := time.Since(begun); took > 40*time.Second {
+				t.Errorf("connection %d was kept for %v", i+1, took)
 			}
 		})
 	}

@@ -271,8 +271,9 @@ func slowHeader(s *scene) {
 			if err != nil || resp.StatusCode != want {
 				s.Errorf("%s: %v %v, want %d", door, resp, err, want)
 			}
-			if took := time.Since(began); took < 4*time.Second || took > 12*time.Second {
-				s.Errorf("%s: ended after %v, want about 5s", door, took)
+			// It is 5 s on both doors; the whole header would take a minute and a half.
+			if took := time.Since(began); took < 4*time.Second || took > 45*time.Second {
+				s.Errorf("%s: ended after %v", door, took)
 			}
 		})
 	}
