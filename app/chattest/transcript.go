@@ -282,7 +282,7 @@ func (s *stage) connect(words []string) {
 func (s *stage) drain(appid string) {
 	for _, c := range s.clients {
 		if c.node == appid {
-			c.session.Send(protocol.Drain{ReconnectMS: [2]int64{0, 5000}}.Frame())
+			c.session.Send(protocol.Drain{ReconnectMS: [2]int64{0, 5000}}.Frame().Batch())
 			c.session.Close(protocol.CloseDrain)
 		}
 	}
@@ -369,8 +369,11 @@ func (c *client) breakOff() {
 	}
 }
 
+// TryWrite implements session.Conn: a client takes nothing at once.
+func (c *client) TryWrite(protocol.Batch) int { return 0 }
+
 // Write implements session.Conn.
-func (c *client) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
+func (c *client) Write(batches []protocol.Batch) (bool, protocol.CloseCode) {
 	c.mu.Lock()
 	free := c.free
 	c.mu.Unlock()
@@ -380,8 +383,10 @@ func (c *client) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
 	if c.gone {
 		return false, protocol.CloseGone
 	}
-	for _, f := range frames {
-		c.hear(string(f.JSON()))
+	for _, b := range batches {
+		for f := range b.Frames() {
+			c.hear(string(f.JSON()))
+		}
 	}
 	return true, 0
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -249,7 +250,7 @@ type inbox struct {
 const maxInbox = 4096
 
 // Send implements hub.Receiver.
-func (i *inbox) Send(f protocol.Frame) { i.Recover([]protocol.Frame{f}) }
+func (i *inbox) Send(b protocol.Batch) { i.Recover(slices.Collect(b.Frames())) }
 
 // Recover implements hub.Receiver.
 func (i *inbox) Recover(frames []protocol.Frame) {

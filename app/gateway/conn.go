@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -28,6 +29,7 @@ type conn struct {
 	// Static after begin.
 	gateway *Gateway
 	raw     net.Conn
+	direct  syscall.RawConn // of raw; nil if it has none
 	opened  time.Time
 	user    *user
 	session *session.Session
@@ -38,7 +40,7 @@ type conn struct {
 	reading wire
 	calling bool // our own code runs, not gws
 
-	// Owned by the session's writer.
+	// Owned by whoever writes for the session.
 	torn bool // a frame may have been written in part: nothing can follow it
 
 	heard    atomic.Int64              // when the peer was last heard, in nanoseconds since opened
@@ -67,6 +69,9 @@ const (
 
 func newConn(g *Gateway, raw net.Conn, early []byte) *conn {
 	c := &conn{gateway: g, raw: raw, opened: time.Now()}
+	if s, ok := raw.(syscall.Conn); ok {
+		c.direct, _ = s.SyscallConn() // fails when closed: so will all else
+	}
 	c.reading = wire{Conn: raw, conn: c, early: early, limit: g.opts.MaxMessage + floodAllowance}
 	return c
 }
@@ -180,13 +185,27 @@ func (c *conn) Renew(token string) (chat.Rights, time.Duration, *protocol.Error)
 	return id.Rights, time.Until(id.Expires), nil
 }
 
+// TryWrite implements session.Conn.
+func (c *conn) TryWrite(b protocol.Batch) int {
+	if c.direct == nil {
+		return 0
+	}
+	c.gateway.count.Gateway.Writes.Inc()
+	n := tryWrite(c.direct, b)
+	c.torn = 0 < n && n < len(b)
+	return n
+}
+
 // Write implements session.Conn.
-func (c *conn) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
-	err := writeAll(c.write, frames)
+func (c *conn) Write(batches []protocol.Batch) (bool, protocol.CloseCode) {
+	err := writeAll(c.write, batches)
+	c.torn = err != nil
 	if err == nil {
+		if c.hurried.Load() == nil {
+			_ = c.raw.SetWriteDeadline(time.Time{}) // else TryWrite would fail after it
+		}
 		return true, 0
 	}
-	c.torn = true
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return false, protocol.CloseSlowConsumer
 	}
@@ -201,6 +220,7 @@ func (c *conn) write(b []byte) error {
 		if end := c.hurried.Load(); end != nil {
 			_ = c.raw.SetWriteDeadline(*end) // Hurry may have set its own before ours
 		}
+		c.gateway.count.Gateway.Writes.Inc()
 		n, err := c.raw.Write(b)
 		if b = b[n:]; n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
@@ -302,4 +322,4 @@ func (c *conn) onBeat() {
 	c.beat.Reset(c.nextBeat())
 }
 
-var ping = protocol.Ping(nil)
+var ping = protocol.Ping(nil).Batch()

@@ -108,7 +108,7 @@ func (g *Gateway) SendAway(ctx context.Context, d Departure) (sent int) {
 		}
 		for _, c := range group.conns {
 			if !slices.Contains(stay, c.room) {
-				c.session.Send(group.notice)
+				c.session.Send(group.notice.Batch())
 				c.session.Close(protocol.CloseDrain)
 				sent++
 			}

@@ -17,7 +17,7 @@ func (events) OnClose(*gws.Conn, error) {}
 // OnPing answers with the ping's own payload (RFC 6455 §5.5.3).
 func (events) OnPing(socket *gws.Conn, payload []byte) {
 	if c := connOf(socket); c.hearControl() {
-		c.session.Send(protocol.Pong(payload))
+		c.session.Send(protocol.Pong(payload).Batch())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 
 	"github.com/chatring/chatring/app/protocol"
 )
@@ -87,31 +88,62 @@ const writeChunk = 32 << 10
 
 var chunks = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); return &b }}
 
-// writeAll writes frames in as few calls as possible.
-func writeAll(write func([]byte) error, frames []protocol.Frame) error {
-	if len(frames) == 1 {
-		return write(frames[0].WebSocket())
+// writeAll writes batches in as few calls as possible.
+func writeAll(write func([]byte) error, batches []protocol.Batch) error {
+	if len(batches) == 1 {
+		return write(batches[0])
 	}
 	chunk := chunks.Get().(*[]byte)
 	defer chunks.Put(chunk)
 	b := (*chunk)[:0]
-	for _, f := range frames {
-		if len(b) > 0 && len(b)+f.Size() > writeChunk {
+	for _, next := range batches {
+		if len(b) > 0 && len(b)+len(next) > writeChunk {
 			if err := write(b); err != nil {
 				return err
 			}
 			b = b[:0]
 		}
-		if f.Size() > writeChunk {
-			if err := write(f.WebSocket()); err != nil {
+		if len(next) > writeChunk {
+			if err := write(next); err != nil {
 				return err
 			}
 			continue
 		}
-		b = append(b, f.WebSocket()...)
+		b = append(b, next...)
 	}
 	if len(b) == 0 {
 		return nil
 	}
 	return write(b)
+}
+
+// An attempt is a write that does not wait.
+type attempt struct {
+	b  []byte
+	n  int
+	do func(fd uintptr) (done bool) // for syscall.RawConn
+}
+
+var attempts = sync.Pool{New: func() any {
+	a := &attempt{}
+	a.do = func(fd uintptr) bool {
+		for {
+			n, err := syscall.Write(int(fd), a.b) // #nosec G115 -- a descriptor
+			if err != syscall.EINTR {             //nolint:errorlint // an errno, as it comes from the kernel
+				a.n = max(n, 0) // an error is found again by the write that waits
+				return true
+			}
+		}
+	}
+	return a
+}}
+
+// tryWrite writes what the kernel takes at once, and returns how many bytes.
+func tryWrite(to syscall.RawConn, b []byte) int {
+	a := attempts.Get().(*attempt)
+	defer attempts.Put(a)
+	a.b, a.n = b, 0
+	_ = to.Write(a.do) // fails when closed
+	a.b = nil
+	return a.n
 }

@@ -246,7 +246,7 @@ func (r *room) accept(p chat.Publication) {
 	newEpoch := !g.last.IsZero() && p.Epoch != g.last.Epoch
 	if newEpoch || !g.lost.IsZero() {
 		r.hub.count.Resets.Inc()
-		r.tell(protocol.Reset{Room: r.id, Lost: later(g.lost, g.last).String(), Pos: p.Position.String()}.Frame())
+		r.tell(notice{frame: protocol.Reset{Room: r.id, Lost: later(g.lost, g.last).String(), Pos: p.Position.String()}.Frame()})
 	}
 	switch {
 	case g.unsure:
@@ -263,7 +263,7 @@ func (r *room) accept(p chat.Publication) {
 // lock is held.
 func (r *room) tellGap(after, before chat.Position) {
 	r.hub.count.Gaps.Inc()
-	r.tell(protocol.Gap{Room: r.id, After: after.String(), Before: before.String()}.Frame())
+	r.tell(notice{frame: protocol.Gap{Room: r.id, After: after.String(), Before: before.String()}.Frame()})
 }
 
 // arrive notes that a join begins, and returns its number.

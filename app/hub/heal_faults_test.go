@@ -411,5 +411,5 @@ func TestUnreadableMessageDoesNotStopTheHeal(t *testing.T) {
 // deaf is a hub.Receiver that reads nothing.
 type deaf struct{}
 
-func (deaf) Send(protocol.Frame)      {}
+func (deaf) Send(protocol.Batch)      {}
 func (deaf) Recover([]protocol.Frame) {}

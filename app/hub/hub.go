@@ -43,6 +43,9 @@ type Options struct {
 	RetentionAge time.Duration
 	// OpenTimeout is how long the opening of a room may take.
 	OpenTimeout time.Duration
+	// Gather is how long a loud, large room may gather what its members are to
+	// hear, so that they are sent it in one piece; see fanout. 0: it does not.
+	Gather time.Duration
 	// FillGrace is how long a hole may wait for the publication that fills
 	// it, which is often on its way, before the log is read.
 	FillGrace time.Duration
@@ -114,7 +117,7 @@ func (h *Hub) Run(ctx context.Context) error {
 // A Receiver is what a member hears through. Its methods never block, and may
 // be called by anyone.
 type Receiver interface {
-	Send(protocol.Frame)
+	Send(protocol.Batch)
 	// Recover sends what a member has missed. The frames are the window's
 	// own, shared by all who come back, so they do not count against what may
 	// wait for the receiver.

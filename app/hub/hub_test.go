@@ -64,7 +64,7 @@ type heard struct {
 	Recovered      bool
 }
 
-func (l *listener) Send(f protocol.Frame) { l.Recover([]protocol.Frame{f}) }
+func (l *listener) Send(b protocol.Batch) { l.Recover(slices.Collect(b.Frames())) }
 
 func (l *listener) Recover(frames []protocol.Frame) {
 	l.mu.Lock()

@@ -28,6 +28,7 @@ type room struct {
 	used     time.Time
 	window   window
 	gate     gate
+	out      fanout
 	healed   chan struct{} // closed once the log is healed; nil unless that is under way
 	heals    int           // how often it has been
 	watching bool          // an append was given up, and may still land
@@ -99,7 +100,7 @@ func (r *room) join(j Join) *Member {
 	r.used = time.Now()
 	m := &Member{
 		room: r, to: j.Receiver, user: j.User, at: len(r.members), joinedAt: r.gate.last,
-		mute: j.Mute, events: j.Members, watch: j.Watch, every: j.SignalEvery,
+		mute: j.Mute, events: j.Members, watch: j.Watch, every: j.SignalEvery, heard: r.out.told,
 	}
 	joined := protocol.Joined{Room: r.id, Pos: r.gate.last.String()}
 	var missed []entry
@@ -110,7 +111,7 @@ func (r *room) join(j Join) *Member {
 		joined.Missed = len(missed)
 		r.hub.count.Recovered.WithLabelValues(yesNo(joined.Recovered)).Inc()
 	}
-	m.to.Send(joined.Frame())
+	m.to.Send(joined.Frame().Batch())
 	if len(missed) > 0 {
 		m.to.Recover(frames(missed))
 	}
@@ -183,23 +184,15 @@ func (r *room) deliver(p chat.Publication) {
 	f := protocol.Message(p)
 	r.keep(p, f)
 	r.used = time.Now()
-	sent := 0
+	var not []*Member
 	for _, m := range r.members {
 		if m.mute && m.skips(p) {
-			continue
+			not = append(not, m)
 		}
-		m.to.Send(f)
-		sent++
 	}
+	r.tell(notice{frame: f, not: not})
 	r.hub.count.Publications.Inc()
-	r.hub.count.Deliveries.Add(float64(sent))
-}
-
-// tell sends a frame to every member. The lock is held.
-func (r *room) tell(f protocol.Frame) {
-	for _, m := range r.members {
-		m.to.Send(f)
-	}
+	r.hub.count.Deliveries.Add(float64(len(r.members) - len(not)))
 }
 
 // users counts the sessions of each user on this node. The lock is held.

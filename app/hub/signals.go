@@ -67,11 +67,7 @@ func (m *Member) endTurn() {
 // pass lets the other members hear a signal, here and on other nodes. The
 // room's lock is held.
 func (m *Member) pass(f protocol.Frame) {
-	for _, o := range m.room.members {
-		if o != m {
-			o.to.Send(f)
-		}
-	}
+	m.room.tell(notice{frame: f, not: []*Member{m}})
 	m.room.hub.signal(m.room.id, kindSignal, f)
 }
 
@@ -82,11 +78,7 @@ func (r *room) announce(m *Member, event string) {
 		return
 	}
 	f := protocol.Member{Room: r.id, User: m.user, Event: event}.Frame()
-	for _, o := range r.members {
-		if o.events && o != m {
-			o.to.Send(f)
-		}
-	}
+	r.tell(notice{frame: f, events: true, not: []*Member{m}})
 	r.hub.signal(r.id, kindMember, f)
 }
 
@@ -98,11 +90,7 @@ func (r *room) relay(body []byte) {
 	f := protocol.Relay(body[1:])
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, m := range r.members {
-		if body[0] == kindSignal || m.events {
-			m.to.Send(f)
-		}
-	}
+	r.tell(notice{frame: f, events: body[0] == kindMember})
 }
 
 // signal queues a push for the other nodes that serve a room; when the queue

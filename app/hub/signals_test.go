@@ -23,14 +23,14 @@ type ear struct {
 	heard []string
 }
 
-func (e *ear) Send(f protocol.Frame) {
-	_, data, ok := strings.Cut(string(f.JSON()), `"data":`)
-	if !ok {
-		return
-	}
+func (e *ear) Send(b protocol.Batch) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.heard = append(e.heard, fmt.Sprintf("%s at %v", strings.TrimSuffix(data, "}"), time.Since(e.began)))
+	for f := range b.Frames() {
+		if _, data, ok := strings.Cut(string(f.JSON()), `"data":`); ok {
+			e.heard = append(e.heard, fmt.Sprintf("%s at %v", strings.TrimSuffix(data, "}"), time.Since(e.began)))
+		}
+	}
 }
 
 func (e *ear) Recover([]protocol.Frame) {}

@@ -24,6 +24,7 @@ type Gateway struct {
 	Closed      *prometheus.CounterVec // by close code
 	Panics      prometheus.Counter
 	AcceptWaits prometheus.Counter
+	Writes      prometheus.Counter
 }
 
 // Sessions counts conversations.
@@ -74,6 +75,7 @@ func New(appid, version string) *Set {
 			Closed:      m.counters("closed_total", "Sockets closed, by the node's code (1006: the connection broke; client: the client closed).", "code"),
 			Panics:      m.counter("panics_total", "Panics of a socket's reader that were contained."),
 			AcceptWaits: m.counter("accept_waits_total", "Times that no connection could be accepted, because descriptors had run out above all."),
+			Writes:      m.counter("writes_total", "System calls that sent something to sockets. deliveries_total over this: how many messages go in one."),
 		},
 		Sessions: Sessions{
 			Commands:      m.counter("commands_total", "Commands received."),

@@ -1,6 +1,9 @@
 package protocol
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"iter"
+)
 
 // A Frame is one JSON text, encoded once and shared by everybody who is sent
 // it; it never changes. Before the text stands the header that makes it a
@@ -40,8 +43,51 @@ func (f Frame) JSON() []byte { return f.wire[f.head:] }
 // WebSocket returns the text as a WebSocket frame. The caller must not change it.
 func (f Frame) WebSocket() []byte { return f.wire }
 
+// Batch returns the frame as a batch of its own.
+func (f Frame) Batch() Batch { return f.wire }
+
 // Size is what the frame takes on the wire, in bytes.
 func (f Frame) Size() int { return len(f.wire) }
+
+// A Batch is frames back to back, as a socket writes them; it never changes. What
+// is left of one that a socket has taken in part is a Batch, too.
+type Batch []byte
+
+// Concat makes a batch of frames. Of one it is the frame itself, without a copy.
+func Concat(frames []Frame) Batch {
+	if len(frames) == 1 {
+		return frames[0].Batch()
+	}
+	size := 0
+	for _, f := range frames {
+		size += f.Size()
+	}
+	b := make(Batch, 0, size)
+	for _, f := range frames {
+		b = append(b, f.wire...)
+	}
+	return b
+}
+
+// Frames returns the batch's frames, in order.
+func (b Batch) Frames() iter.Seq[Frame] {
+	return func(yield func(Frame) bool) {
+		for len(b) > 0 {
+			head, n := 2, uint64(b[1])
+			switch n {
+			case 126:
+				head, n = 4, uint64(binary.BigEndian.Uint16(b[2:]))
+			case 127:
+				head, n = maxHeader, binary.BigEndian.Uint64(b[2:])
+			}
+			end := head + int(n) // #nosec G115 -- it was made from a slice's length
+			if !yield(Frame{b[:end:end], head}) {
+				return
+			}
+			b = b[end:]
+		}
+	}
+}
 
 // Ping and Pong are control frames (RFC 6455 §5.5); payload is at most 125
 // bytes.

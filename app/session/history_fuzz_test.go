@@ -23,9 +23,13 @@ type replies struct {
 	heard chan []byte
 }
 
-func (r replies) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
-	for _, f := range frames {
-		r.heard <- f.JSON()
+func (r replies) TryWrite(protocol.Batch) int { return 0 }
+
+func (r replies) Write(batches []protocol.Batch) (bool, protocol.CloseCode) {
+	for _, b := range batches {
+		for f := range b.Frames() {
+			r.heard <- f.JSON()
+		}
 	}
 	return true, 0
 }

@@ -7,13 +7,14 @@ import (
 	"github.com/chatring/chatring/app/protocol"
 )
 
-// An outbox holds what waits for one reader, bounded in bytes. A writer
-// goroutine exists only while something waits; it takes everything at once, so
-// a busy reader costs one write for many frames.
+// An outbox holds what waits for one reader, bounded in bytes. Nothing waits as
+// long as the transport takes what is sent at once. A writer goroutine exists only
+// while something waits; it takes everything at once, so a slow reader costs one
+// write for many batches.
 type outbox struct {
 	mu      sync.Mutex
-	frames  []protocol.Frame
-	bytes   int                // of frames, and of those being written
+	batches []protocol.Batch
+	bytes   int                // of batches, and of those being written
 	extra   int                // bytes that may wait beyond the limit; see Recover
 	writing bool               // a writer goroutine exists
 	closing bool               // nothing more is taken in
@@ -21,9 +22,9 @@ type outbox struct {
 	relief  chan struct{}      // closed when less waits; nil when nobody asked
 }
 
-// keepFrames is how many slots an emptied outbox keeps for the next burst; a
-// longer one is given back.
-const keepFrames = 64
+// keepBatches is how many slots a writer keeps for the next burst; a longer one is
+// given back.
+const keepBatches = 64
 
 // await returns when at most half of the outbox is taken, recoveries aside, so
 // that what a client asks for slows down that client and does not end it. When
@@ -66,27 +67,32 @@ func (o *outbox) drop() (closing bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.closing {
-		o.closing, o.frames = true, nil
+		o.closing, o.batches = true, nil
 		return false
 	}
 	return true
 }
 
-// Send queues a frame and returns at once. When the outbox has no place for
-// it the session is closed as a slow consumer; it comes back by position, so
-// nothing is lost.
-func (s *Session) Send(f protocol.Frame) {
+// Send hands a batch to the transport, queues what that does not take at once, and
+// returns. When the outbox has no place for it the session is closed as a slow
+// consumer; it comes back by position, so nothing is lost.
+func (s *Session) Send(b protocol.Batch) {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
 		return
 	}
-	if o.bytes+f.Size() > s.limits.Outbox+o.extra && o.bytes > 0 {
+	if !o.writing {
+		if b = b[s.conn.TryWrite(b):]; len(b) == 0 {
+			return
+		}
+	}
+	if o.bytes+len(b) > s.limits.Outbox+o.extra && o.bytes > 0 {
 		s.closeSlowLocked()
 		return
 	}
-	s.queueLocked(f)
+	s.queueLocked(b)
 }
 
 // Recover queues what the session has missed. It makes the outbox larger by
@@ -101,7 +107,7 @@ func (s *Session) Recover(frames []protocol.Frame) {
 	}
 	for _, f := range frames {
 		o.extra += f.Size()
-		s.queueLocked(f)
+		s.queueLocked(f.Batch())
 	}
 }
 
@@ -113,10 +119,10 @@ func (s *Session) mayRecover() bool {
 	return s.outbox.extra < s.limits.Outbox
 }
 
-func (s *Session) queueLocked(f protocol.Frame) {
+func (s *Session) queueLocked(b protocol.Batch) {
 	o := &s.outbox
-	o.frames = append(o.frames, f)
-	o.bytes += f.Size()
+	o.batches = append(o.batches, b)
+	o.bytes += len(b)
 	if !o.writing {
 		o.writing = true
 		go s.write()
@@ -147,50 +153,50 @@ func (s *Session) closeLocked(code protocol.CloseCode) {
 
 func (s *Session) closeSlowLocked() {
 	s.count.SlowConsumers.Inc()
-	s.outbox.frames = nil
+	s.outbox.batches = nil
 	s.closeLocked(protocol.CloseSlowConsumer)
 }
 
 // write is the writer goroutine: it ends when nothing waits.
 func (s *Session) write() {
-	var batch []protocol.Frame
+	var batches []protocol.Batch
 	for {
 		var code protocol.CloseCode
-		batch, code = s.take(batch)
+		batches, code = s.take(batches)
 		if code != 0 {
 			s.conn.Finish(code)
 			return
 		}
-		if len(batch) == 0 {
+		if len(batches) == 0 {
 			return
 		}
-		if ok, code := s.conn.Write(batch); !ok {
+		if ok, code := s.conn.Write(batches); !ok {
 			s.fail(code)
 		}
 	}
 }
 
-// take returns what waits, and gives the written batch's slots back to the
-// outbox. An empty batch says that the writer is done; a code says that it is
+// take returns what waits, and gives the slots of what was written back to the
+// outbox. No batch says that the writer is done; a code says that it is
 // to finish the transport.
-func (s *Session) take(written []protocol.Frame) ([]protocol.Frame, protocol.CloseCode) {
+func (s *Session) take(written []protocol.Batch) ([]protocol.Batch, protocol.CloseCode) {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, f := range written {
-		o.bytes -= f.Size()
+	for _, b := range written {
+		o.bytes -= len(b)
 	}
 	o.relieve()
 	clear(written)
-	if cap(written) > keepFrames {
+	if cap(written) > keepBatches {
 		written = nil
 	}
-	if len(o.frames) > 0 {
-		batch := o.frames
-		o.frames = written[:0]
-		return batch, 0
+	if len(o.batches) > 0 {
+		batches := o.batches
+		o.batches = written[:0]
+		return batches, 0
 	}
-	o.frames, o.extra = nil, 0
+	o.batches, o.extra = nil, 0
 	if o.closing && o.code != 0 {
 		return nil, o.code // writing stays: the transport is finished once
 	}
@@ -203,7 +209,7 @@ func (s *Session) fail(code protocol.CloseCode) {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.frames = nil
+	o.batches = nil
 	if !o.closing {
 		o.closing, o.code = true, code
 	}

@@ -55,7 +55,7 @@ func (s *Session) runAuth(c protocol.Command, a protocol.Auth) (protocol.Frame, 
 		bad := MayJoin(rights, m.Room(), s.watch)
 		if bad != nil {
 			s.leave(m)
-			s.Send(protocol.Left{Room: m.Room(), Code: bad.Code}.Frame())
+			s.Send(protocol.Left{Room: m.Room(), Code: bad.Code}.Frame().Batch())
 		} else if rights.Access(m.Room()) < chat.Read {
 			m.HideMembers()
 		}

@@ -23,10 +23,13 @@ import (
 
 // A Conn is the transport under a session.
 type Conn interface {
-	// Write writes all frames in one call and returns when the transport has
-	// taken them, or the code with which the session is over because it does
-	// not. It is never called concurrently.
-	Write(frames []protocol.Frame) (ok bool, code protocol.CloseCode)
+	// TryWrite writes what the transport takes without waiting, in bytes: all of
+	// the batch, a part, or nothing.
+	TryWrite(protocol.Batch) (n int)
+	// Write writes all batches in as few calls as possible and returns when the
+	// transport has taken them, or the code with which the session is over
+	// because it does not. It and TryWrite are never called concurrently.
+	Write([]protocol.Batch) (ok bool, code protocol.CloseCode)
 	// Finish ends the transport with a close code. It is called once, after
 	// the last Write.
 	Finish(code protocol.CloseCode)
@@ -114,7 +117,7 @@ func (s *Session) ID() string { return s.id }
 // that: hello is the first push.
 func (s *Session) Greet(hello protocol.Hello) {
 	hello.User, hello.Session = s.user, s.id
-	s.Send(hello.Frame())
+	s.Send(hello.Frame().Batch())
 }
 
 // Start joins the first room. When it cannot be opened the session closes
@@ -154,7 +157,7 @@ func (s *Session) Handle(frame []byte) {
 	if err != nil {
 		reply = protocol.Fail(c.ID, s.explain(c, err))
 	}
-	s.Send(reply)
+	s.Send(reply.Batch())
 	if s.badTokens >= s.limits.Strikes { // a token is dear to check
 		s.Close(protocol.ClosePolicy)
 	}
@@ -164,7 +167,7 @@ func (s *Session) Handle(frame []byte) {
 // frames is closed: it speaks something else.
 func (s *Session) refuse(id uint64, bad *protocol.Error) {
 	s.count.Errors.WithLabelValues(string(bad.Code)).Inc()
-	s.Send(protocol.Fail(id, bad))
+	s.Send(protocol.Fail(id, bad).Batch())
 	if bad.Code != protocol.BadRequest {
 		return
 	}

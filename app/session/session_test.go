@@ -29,10 +29,14 @@ type conn struct {
 	hurried bool
 }
 
-func (c *conn) Write(frames []protocol.Frame) (bool, protocol.CloseCode) {
+func (c *conn) TryWrite(protocol.Batch) int { return 0 }
+
+func (c *conn) Write(batches []protocol.Batch) (bool, protocol.CloseCode) {
 	var batch []string
-	for _, f := range frames {
-		batch = append(batch, string(f.JSON()))
+	for _, b := range batches {
+		for f := range b.Frames() {
+			batch = append(batch, string(f.JSON()))
+		}
 	}
 	<-c.let
 	c.mu.Lock()
@@ -121,7 +125,7 @@ func TestEverythingQueuedIsOneWrite(t *testing.T) {
 		synctest.Wait()
 		_, before := c.written()
 		for n := range 500 {
-			s.Send(frame(n + 1))
+			s.Send(frame(n + 1).Batch())
 			if n == 0 {
 				synctest.Wait() // the writer has taken the first
 			}
@@ -147,7 +151,7 @@ func TestFullOutboxClosesTheSession(t *testing.T) {
 	inBubble(t, 4096, func(t *testing.T, s *session.Session, c *conn) {
 		synctest.Wait()
 		for n := range 1000 {
-			s.Send(frame(n + 1000))
+			s.Send(frame(n + 1000).Batch())
 		}
 		for range 5 {
 			c.let <- struct{}{}
@@ -177,7 +181,7 @@ func TestRecoveryIsBesideTheLimit(t *testing.T) {
 			missed[n] = frame(n + 1000)
 		}
 		s.Recover(missed)
-		s.Send(frame(1))
+		s.Send(frame(1).Batch())
 		for range 5 {
 			c.let <- struct{}{}
 		}
@@ -190,7 +194,7 @@ func TestRecoveryIsBesideTheLimit(t *testing.T) {
 			<-c.let
 		}
 		for n := range 1000 {
-			s.Send(frame(n + 1000))
+			s.Send(frame(n + 1000).Batch())
 		}
 		c.let <- struct{}{}
 		synctest.Wait()
@@ -205,7 +209,7 @@ func TestRecoveryIsBesideTheLimit(t *testing.T) {
 func TestUnreadRepliesCloseTheirClient(t *testing.T) {
 	inBubble(t, 4096, func(t *testing.T, s *session.Session, c *conn) {
 		for n := range 100 {
-			s.Send(frame(n + 1000))
+			s.Send(frame(n + 1000).Batch())
 		}
 		synctest.Wait()
 		began := time.Now()
@@ -228,10 +232,10 @@ func TestUnreadRepliesCloseTheirClient(t *testing.T) {
 func TestCloseComesLast(t *testing.T) {
 	inBubble(t, 1<<20, func(t *testing.T, s *session.Session, c *conn) {
 		synctest.Wait()
-		s.Send(frame(1))
+		s.Send(frame(1).Batch())
 		s.Close(protocol.CloseDrain)
 		s.Close(protocol.CloseIdle)
-		s.Send(frame(2))
+		s.Send(frame(2).Batch())
 		for range 5 {
 			c.let <- struct{}{}
 		}

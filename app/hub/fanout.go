@@ -1,0 +1,158 @@
+package hub
+
+import (
+	"slices"
+	"time"
+
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// A notice is a frame for the members of a room.
+type notice struct {
+	frame  protocol.Frame
+	events bool      // who comes or goes: only for members that want to know
+	not    []*Member // those that do not hear it
+}
+
+// A fanout is what a room has to tell its members. It is told in passes: a pass
+// sends each member, in one piece, everything that has gathered since the pass
+// before. The room's lock guards it.
+//
+// A pass costs as much for one notice as for ten, since most of it is one system
+// call a member. So a room rests after a pass, the longer the more members it
+// has: a notice that comes to a room at rest waits for the others that come until
+// the rest is over. In a quiet room, which has rested long ago, each goes at once.
+type fanout struct {
+	notices []notice  // told since the last pass began
+	spare   []notice  // the slots of the last pass's
+	told    uint64    // how many have been told in all
+	passing bool      // a goroutine makes passes, or is about to
+	rested  time.Time // no pass begins before
+}
+
+const (
+	// restPerMember lets the passes of a room take a fifth of a processor or so,
+	// however much is said: sending to a member takes 3 to 4 µs (docs/benchmarks.md).
+	restPerMember = 15 * time.Microsecond
+	// minRest is the least that is worth a timer.
+	minRest = time.Millisecond
+	// smallRoom is up to how many members are told by whoever brings a notice, at
+	// once; those of larger rooms by a goroutine, so that nobody waits for it.
+	smallRoom = 32
+	// stride is to how many members a pass sends before others may have the
+	// room's lock.
+	stride = 64
+	// keepNotices is how many slots a room keeps for notices between two passes.
+	keepNotices = 64
+)
+
+// tell lets the members hear a notice. The lock is held.
+func (r *room) tell(n notice) {
+	o := &r.out
+	o.notices = append(o.notices, n)
+	o.told++
+	switch {
+	case o.passing:
+	case len(r.members) <= smallRoom:
+		p := r.beginPass()
+		for _, m := range r.members {
+			p.send(m)
+		}
+		r.endPass(p)
+	default:
+		o.passing = true
+		r.hub.work.Go(r.passes)
+	}
+}
+
+// passes tells the members what there is to tell, until there is nothing more.
+func (r *room) passes() {
+	for r.awaitRest() {
+		r.mu.Lock()
+		if r.out.passing = len(r.out.notices) > 0; !r.out.passing {
+			r.mu.Unlock()
+			return
+		}
+		p, left := r.beginPass(), len(r.members)
+		r.mu.Unlock()
+		for left > 0 {
+			left = r.advance(&p, left)
+		}
+		r.mu.Lock()
+		r.endPass(p)
+		r.mu.Unlock()
+	}
+}
+
+// awaitRest waits until the next pass may begin, and says whether the hub lives on.
+func (r *room) awaitRest() bool {
+	r.mu.Lock()
+	wait := time.Until(r.out.rested)
+	r.mu.Unlock()
+	return pause(r.hub.life, wait)
+}
+
+// A pass is notices on their way to the members.
+type pass struct {
+	notices []notice
+	first   uint64         // the number of the first of them; see fanout.told
+	whole   protocol.Batch // all of them
+	events  bool           // some are only for members that want to know who comes and goes
+	not     []*Member      // those that do not hear all of them
+}
+
+// beginPass takes what there is to tell. The lock is held.
+func (r *room) beginPass() pass {
+	o := &r.out
+	p := pass{notices: o.notices, first: o.told - uint64(len(o.notices))}
+	o.notices, o.spare = o.spare, nil
+	frames := make([]protocol.Frame, 0, keepNotices)
+	for _, n := range p.notices {
+		frames = append(frames, n.frame)
+		p.events = p.events || n.events
+		p.not = append(p.not, n.not...)
+	}
+	p.whole = protocol.Concat(frames)
+	if rest := min(time.Duration(len(r.members))*restPerMember, r.hub.opts.Gather); rest >= minRest {
+		o.rested = time.Now().Add(rest)
+	}
+	return p
+}
+
+// endPass keeps the pass' slots for what is told next. The lock is held.
+func (r *room) endPass(p pass) {
+	if cap(p.notices) <= keepNotices {
+		clear(p.notices)
+		r.out.spare = p.notices[:0]
+	}
+}
+
+// advance sends to the last of the left members that are still to be served, and
+// returns how many are left. It goes backwards: when one leaves, the last takes its
+// place, and that is one that has been served.
+func (r *room) advance(p *pass, left int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left = min(left, len(r.members))
+	for end := max(0, left-stride); left > end; left-- {
+		p.send(r.members[left-1])
+	}
+	return left
+}
+
+// send sends to a member what it has not heard yet. The room's lock is held.
+func (p *pass) send(m *Member) {
+	end := p.first + uint64(len(p.notices))
+	switch {
+	case m.heard >= end: // served already, or joined since
+	case m.heard <= p.first && (m.events || !p.events) && !slices.Contains(p.not, m):
+		m.to.Send(p.whole)
+	default:
+		for i, n := range p.notices {
+			if m.heard <= p.first+uint64(i) && (m.events || !n.events) && !slices.Contains(n.not, m) {
+				m.to.Send(n.frame.Batch())
+			}
+		}
+	}
+	m.heard = max(m.heard, end)
+}
