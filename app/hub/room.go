@@ -25,6 +25,7 @@ type room struct {
 	mu       sync.Mutex
 	members  []*Member
 	watchers int // members that only listen
+	muted    int // members that do not hear themselves
 	used     time.Time
 	window   window
 	gate     gate
@@ -120,6 +121,9 @@ func (r *room) join(j Join) *Member {
 	if m.watch {
 		r.watchers++
 	}
+	if m.mute {
+		r.muted++
+	}
 	r.announce(m, protocol.MemberJoin)
 	return m
 }
@@ -140,6 +144,9 @@ func (r *room) leave(m *Member) {
 	r.hub.count.Members.Dec()
 	if m.watch {
 		r.watchers--
+	}
+	if m.mute {
+		r.muted--
 	}
 	r.announce(m, protocol.MemberLeave)
 	if last == 0 {
@@ -184,15 +191,24 @@ func (r *room) deliver(p chat.Publication) {
 	f := protocol.Message(p)
 	r.keep(p, f)
 	r.used = time.Now()
-	var not []*Member
-	for _, m := range r.members {
-		if m.mute && m.skips(p) {
-			not = append(not, m)
-		}
-	}
+	not := r.speakers(p)
 	r.tell(notice{frame: f, not: not})
 	r.hub.count.Publications.Inc()
 	r.hub.count.Deliveries.Add(float64(len(r.members) - len(not)))
+}
+
+// speakers returns the members who have said p and do not hear themselves. The lock
+// is held.
+func (r *room) speakers(p chat.Publication) (found []*Member) {
+	if r.muted == 0 {
+		return nil
+	}
+	for _, m := range r.members {
+		if m.mute && m.skips(p) {
+			found = append(found, m)
+		}
+	}
+	return found
 }
 
 // users counts the sessions of each user on this node. The lock is held.
