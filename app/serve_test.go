@@ -186,6 +186,20 @@ func built(t *testing.T, flags ...string) *node {
 	return n
 }
 
+// Profiles are to be had on the operators' port alone.
+func TestProfilesAreForOperators(t *testing.T) {
+	n := built(t)
+	for server, want := range map[*http.Server]int{n.ops: http.StatusOK, n.serving: http.StatusNotFound} {
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap"} {
+			w := httptest.NewRecorder()
+			server.Handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+			if w.Code != want {
+				t.Errorf("%s: %d, want %d", path, w.Code, want)
+			}
+		}
+	}
+}
+
 // A node that is told where its issuer's keys are fetches them by itself, and
 // takes its tokens.
 func TestNodeFetchesKeys(t *testing.T) {

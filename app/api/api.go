@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/pprof" // also adds itself to http.DefaultServeMux, which nobody serves
 	"sync/atomic"
 	"time"
 
@@ -60,13 +61,16 @@ func Serving(shard string, h *Health) http.Handler {
 // checkTimeout is how long /readyz waits for the log.
 const checkTimeout = time.Second
 
-// Operators answers on the operators' port: /livez, /readyz, /metrics and
-// /users/{user}/logout.
+// Operators answers on the operators' port: /livez, /readyz, /metrics,
+// /debug/pprof/ and /users/{user}/logout.
 func Operators(h *Health, m *metrics.Set, logout Logout) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", h.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{Registry: m.Registry}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // but not the command line: a flag may hold a password
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("POST /users/{user}/logout", logout.serve)
 	return withoutPages(mux)
 }

@@ -64,7 +64,7 @@ func TestShard(t *testing.T) {
 // The serving port tells nothing that is for operators.
 func TestServingHidesOperators(t *testing.T) {
 	h := api.Serving("1111", api.NewHealth(works))
-	for _, path := range []string{"/metrics", "/livez", "/readyz", "/debug/pprof/", "/admin", "/shard/../metrics"} {
+	for _, path := range []string{"/metrics", "/livez", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile", "/admin", "/shard/../metrics"} {
 		if w := ask(h, http.MethodGet, path); w.Code == http.StatusOK {
 			t.Errorf("%s: %d %q", path, w.Code, w.Body)
 		}
@@ -124,6 +124,24 @@ func TestOperators(t *testing.T) {
 	for _, want := range []string{`chatring_build_info{appid="1111",version="v1.2.3"} 1`, "chatring_connections 3", "go_goroutines "} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("/metrics has no %s", want)
+		}
+	}
+}
+
+// Operators take profiles, of whatever is asked for; the command line, which may
+// hold a password, is not among them.
+func TestProfiles(t *testing.T) {
+	h := api.Operators(api.NewHealth(works), metrics.New("1111", "test"), nil)
+	ended, end := context.WithCancel(t.Context())
+	end() // whoever asks has gone: a profile of seconds takes none
+	for path, want := range map[string]int{
+		"/debug/pprof/": 200, "/debug/pprof/heap": 200, "/debug/pprof/goroutine": 200, "/debug/pprof/profile": 200,
+		"/debug/pprof/trace": 200, "/debug/pprof/cmdline": 404,
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(ended, http.MethodGet, path, nil))
+		if w.Code != want || w.Body.Len() == 0 {
+			t.Errorf("%s: %d with %d bytes, want %d", path, w.Code, w.Body.Len(), want)
 		}
 	}
 }

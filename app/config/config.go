@@ -114,7 +114,7 @@ var Knobs = []Knob{
 	{"appid", "1111", nil, "Name of this node on the ring: digits, below 1048576, never used again for another node. APPID works too."},
 	{"env", "development", nil, `"production" refuses settings that are for development only.`},
 	{"listen", "127.0.0.1:8080", nil, "Address of the serving port. In a container, or behind HAProxy on another machine, :8080."},
-	{"ops.listen", "127.0.0.1:9090", nil, "Address of the operators' port: /livez /readyz /metrics, and logging users out. Never publish it. Empty: none."},
+	{"ops.listen", "127.0.0.1:9090", nil, "Address of the operators' port: /livez /readyz /metrics /debug/pprof/, and logging users out. Never publish it. Empty: none."},
 	{"broker", "memory", nil, `"memory": one process, nothing kept. "redis": a cluster.`},
 	{"redis.url", "redis://127.0.0.1:6379/0", nil, "Where the log is. redis:// or rediss://, with user and password if need be."},
 	{"redis.user", "chatring", nil, "User of Redis whose password is in redis.password_file."},
