@@ -2,134 +2,158 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 )
 
-// A room is its members, the first of which also speak.
-type room struct {
-	name    string
-	members []*member
-	said    int64 // owned by the speaking goroutine
-}
-
-// slowest is how many messages every member of the room has heard.
-func (r *room) slowest() int64 {
-	n := r.members[0].heard.Load()
-	for _, m := range r.members[1:] {
-		n = min(n, m.heard.Load())
-	}
-	return n
-}
-
-// A crowd is all rooms of a run.
+// A crowd is all rooms of a run, dealt out to loops.
 type crowd struct {
-	shared
-	rooms   []*room
-	members []*member
-
-	wg   sync.WaitGroup
-	mu   sync.Mutex
-	lost []error // why connections ended by themselves
-	shut bool
+	rooms []*room
+	loops []*loop
+	of    map[*loop][]*room
 }
 
-// join opens the sockets, some at a time, and waits until all have joined.
-func join(ctx context.Context, base string, rooms, members int) (*crowd, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	c := &crowd{}
+// newCrowd makes rooms and their members, whom nobody has dialed yet.
+func newCrowd(t *target, rooms, members int) (*crowd, error) {
+	c := &crowd{of: map[*loop][]*room{}}
+	for range min(rooms, t.threads) {
+		l, err := newLoop(t.url, t.wire, t.tokens)
+		if err != nil {
+			c.end()
+			return nil, err
+		}
+		c.loops = append(c.loops, l)
+	}
 	run := time.Now().UnixMilli()
 	for i := range rooms {
-		c.rooms = append(c.rooms, &room{name: fmt.Sprintf("fanout-%x-%d", run, i), members: make([]*member, members)})
-	}
-	var dialing sync.WaitGroup
-	slots := make(chan struct{}, 64)
-	var failed error
-	for i := range members {
-		for _, r := range c.rooms {
-			slots <- struct{}{}
-			dialing.Go(func() {
-				defer func() { <-slots }()
-				m, err := dial(ctx, base, r.name, fmt.Sprintf("user%d", i), &c.shared)
-				if err == nil {
-					err = c.enter(ctx, m)
-				}
-				if err != nil {
-					c.mu.Lock()
-					if failed == nil { // what follows is our own cancelling
-						failed = err
-					}
-					c.mu.Unlock()
-					cancel()
-				}
-				r.members[i] = m
-			})
+		r := &room{name: fmt.Sprintf("fanout-%x-%d", run, i)}
+		for j := range members {
+			r.members = append(r.members, &member{room: r, place: j, user: fmt.Sprintf("user%d", j), fd: -1})
 		}
-	}
-	dialing.Wait()
-	for _, r := range c.rooms {
-		for _, m := range r.members {
-			if m != nil {
-				c.members = append(c.members, m)
-			}
-		}
-	}
-	if failed != nil {
-		c.leave()
-		return nil, failed
+		l := c.loops[i%len(c.loops)]
+		c.rooms = append(c.rooms, r)
+		c.of[l] = append(c.of[l], r)
 	}
 	return c, nil
 }
 
-// enter starts a member's reader and waits until the server says joined.
-func (c *crowd) enter(ctx context.Context, m *member) error {
-	c.wg.Go(func() {
-		if err := m.listen(); err != nil {
-			c.mu.Lock()
-			if !c.shut {
-				c.lost = append(c.lost, err)
-			}
-			c.mu.Unlock()
+// members are all of some rooms, the first of each room first.
+func members(rooms []*room) []*member {
+	var all []*member
+	for i := range rooms[0].members {
+		for _, r := range rooms {
+			all = append(all, r.members[i])
 		}
+	}
+	return all
+}
+
+// start runs something for each loop, each in a goroutine of its own. ctx ends
+// with the first of them that fails; wait waits for all, and says why.
+func (c *crowd) start(ctx context.Context, do func(context.Context, *loop) error) (running context.Context, wait func() error) {
+	running, stop := context.WithCancelCause(ctx)
+	var group sync.WaitGroup
+	var once sync.Once
+	var failed error
+	for _, l := range c.loops {
+		group.Go(func() {
+			if err := do(running, l); err != nil {
+				once.Do(func() { failed = err })
+				stop(err)
+			}
+		})
+	}
+	return running, func() error {
+		group.Wait()
+		stop(nil)
+		return failed
+	}
+}
+
+// join opens all sockets, some at a time, and waits until all have joined.
+func (c *crowd) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("not all had joined after two minutes"))
+	defer cancel()
+	_, wait := c.start(ctx, func(ctx context.Context, l *loop) error {
+		return l.join(ctx, members(c.of[l]), max(64/len(c.loops), 1))
 	})
-	select {
-	case <-m.joined:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	return wait()
+}
+
+// end closes all sockets.
+func (c *crowd) end() {
+	for _, l := range c.loops {
+		l.end()
 	}
 }
 
-// broken is why a connection ended by itself, if one did.
-func (c *crowd) broken() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.lost) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d connections ended: %w", len(c.lost), c.lost[0])
-}
-
-// leave closes all sockets and waits for their readers.
-func (c *crowd) leave() {
-	c.mu.Lock()
-	c.shut = true
-	c.mu.Unlock()
-	for _, m := range c.members {
-		m.conn.Close()
-	}
-	c.wg.Wait()
-}
-
-// heard is how many messages came to all members together.
-func (c *crowd) heard() int64 {
+// deliveries are how many messages came to all members together.
+func (c *crowd) deliveries() int64 {
 	n := int64(0)
-	for _, m := range c.members {
-		n += m.heard.Load()
+	for _, l := range c.loops {
+		n += l.deliveries.Load()
 	}
 	return n
+}
+
+// An idler is an ear that only minds that connections end.
+type idler struct{ failed error }
+
+func (i *idler) lost(m *member, err error) {
+	if i.failed == nil {
+		i.failed = fmt.Errorf("%s in %s: %w", m.user, m.room.name, err)
+	}
+}
+
+func (*idler) joined(*member, *note)  {}
+func (*idler) message(*member, *note) {}
+func (*idler) reply(*member, *note)   {}
+
+// A joiner waits for members to join.
+type joiner struct {
+	idler
+	joins int
+}
+
+func (j *joiner) joined(m *member, n *note) {
+	j.joins++
+	m.epoch, m.offset = n.epoch, n.offset
+}
+
+// join opens the sockets of members, so many at a time.
+func (l *loop) join(ctx context.Context, members []*member, parallel int) error {
+	j := &joiner{}
+	l.ear = j
+	for dialed := 0; j.joins < len(members) && j.failed == nil; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for ; dialed < len(members) && dialed-j.joins < parallel; dialed++ {
+			l.dial(members[dialed])
+		}
+		if err := l.turn(longTurn); err != nil {
+			return err
+		}
+	}
+	return j.failed
+}
+
+// longTurn is how long a loop may take to notice that it should do something
+// else.
+const longTurn = 50 * time.Millisecond
+
+// idle takes turns until ctx ends.
+func (l *loop) idle(ctx context.Context) error {
+	i := &idler{}
+	l.ear = i
+	for ctx.Err() == nil && i.failed == nil {
+		if err := l.turn(longTurn); err != nil {
+			return err
+		}
+	}
+	return i.failed
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -139,6 +163,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

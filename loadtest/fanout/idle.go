@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
 // idleFigures is what idle found.
 type idleFigures struct {
 	At          time.Time `json:"at"`
+	Wire        string    `json:"wire"`
 	Connections int       `json:"connections"`
 	Rooms       int       `json:"rooms"`
 	BeforeKB    int       `json:"rss_before_kb"`
@@ -19,66 +21,154 @@ type idleFigures struct {
 	JoinSeconds float64   `json:"join_seconds"`
 	JoinCPU     float64   `json:"node_cpu_ms_per_join"`
 	IdleCPU     float64   `json:"node_cpu_share_idle"` // of one CPU, during the wait
+
+	More       int     `json:"more_rooms_per_connection,omitempty"`
+	MoreKB     int     `json:"rss_more_settled_kb,omitempty"`
+	MoreEachKB float64 `json:"kb_per_additional_room,omitempty"`
 }
 
 // idle measures the memory of members that say nothing.
-func idle(ctx context.Context, args []string) error {
-	f, url, pidList, file := flags("idle")
+func idle(ctx context.Context, args []string, out io.Writer) error {
+	f, t := flags("idle")
 	n := f.Int("n", 8000, "connections")
 	rooms := f.Int("rooms", 800, "rooms over which they are spread")
 	wait := f.Duration("wait", 30*time.Second, "how long they stay before memory is read, so that garbage is returned")
-	f.Parse(args)
-	pids, err := parsePIDs(*pidList)
-	if err != nil {
-		usageError(f, "%v", err)
+	more := f.Int("more", 0, "rooms that each connection joins besides, once the first figure is taken (chatring)")
+	if err := t.parse(f, args); err != nil {
+		return err
 	}
-	if len(pids) == 0 || *n < 1 || *rooms < 1 || *n%*rooms != 0 {
-		usageError(f, "-pid is needed, and -n as a multiple of -rooms")
+	switch {
+	case len(t.pids) == 0 || *n < 1 || *rooms < 1 || *n%*rooms != 0:
+		return misuse("-pid is needed, and -n as a multiple of -rooms")
+	case *more < 0 || *more > 0 && t.name != "chatring":
+		return misuse("-more is at least 0, and for -wire chatring")
 	}
 
-	r := idleFigures{At: time.Now(), Connections: *n, Rooms: *rooms}
-	if r.BeforeKB, err = rssOf(pids); err != nil {
-		return err
-	}
-	before, err := cpuOf(pids)
+	c, err := newCrowd(t, *rooms, *n / *rooms)
 	if err != nil {
 		return err
 	}
-	c, err := join(ctx, *url, *rooms, *n / *rooms)
-	if err != nil {
+	defer c.end()
+	r := &idleFigures{At: time.Now(), Wire: t.name, Connections: *n, Rooms: *rooms, More: *more}
+	if err := r.first(ctx, c, t, *wait); err != nil {
 		return err
 	}
-	defer c.leave()
-	r.JoinSeconds = time.Since(r.At).Seconds()
-	joined, err := cpuOf(pids)
-	if err != nil {
-		return err
-	}
-	r.JoinCPU = (joined - before) * 1000 / float64(*n)
-	if r.JoinedKB, err = rssOf(pids); err != nil {
-		return err
-	}
-	if err := sleep(ctx, *wait); err != nil {
-		return err
-	}
-	if r.SettledKB, err = rssOf(pids); err != nil {
-		return err
-	}
-	settled, err := cpuOf(pids)
-	if err != nil {
-		return err
-	}
-	r.IdleCPU = (settled - joined) / wait.Seconds()
-	r.EachKB = float64(r.SettledKB-r.BeforeKB) / float64(*n)
-	if err := c.broken(); err != nil {
-		return err
-	}
-	fmt.Printf("connections            %d in %d rooms, joined in %.1f s, %.2f ms of the node's CPU each\n", r.Connections, r.Rooms, r.JoinSeconds, r.JoinCPU)
-	fmt.Printf("resident               %d kB before, %d kB joined, %d kB after %s\n", r.BeforeKB, r.JoinedKB, r.SettledKB, wait)
-	fmt.Printf("per connection         %.2f kB\n", r.EachKB)
-	fmt.Printf("idle                   %.1f %% of a CPU\n", 100*r.IdleCPU)
+	fmt.Fprintf(out, "connections            %d in %d rooms, joined in %.1f s, %.2f ms of the node's CPU each\n", r.Connections, r.Rooms, r.JoinSeconds, r.JoinCPU)
+	fmt.Fprintf(out, "resident               %d kB before, %d kB joined, %d kB after %s\n", r.BeforeKB, r.JoinedKB, r.SettledKB, wait)
+	fmt.Fprintf(out, "per connection         %.2f kB\n", r.EachKB)
+	fmt.Fprintf(out, "idle                   %.1f %% of a CPU\n", 100*r.IdleCPU)
 	if r.EachKB <= 0 {
 		return errors.New("the node did not grow: is -pid the node of -url?")
 	}
-	return write(*file, r)
+	if *more > 0 {
+		if err := r.second(ctx, c, t, *wait); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "additional rooms       %d for each connection: %d kB after %s\n", r.More, r.MoreKB, wait)
+		fmt.Fprintf(out, "per additional room    %.2f kB\n", r.MoreEachKB)
+	}
+	return write(t.file, r)
+}
+
+// first is the figures of connections in one room each.
+func (r *idleFigures) first(ctx context.Context, c *crowd, t *target, wait time.Duration) (err error) {
+	if r.BeforeKB, err = residentOf(t.pids); err != nil {
+		return err
+	}
+	joins, err := t.count(func() error { return c.join(ctx) }, c.deliveries)
+	if err != nil {
+		return err
+	}
+	r.JoinSeconds = joins.seconds
+	r.JoinCPU = total(joins.uses) * 1000 / float64(r.Connections)
+	if r.JoinedKB, err = residentOf(t.pids); err != nil {
+		return err
+	}
+	waited, err := t.count(func() error { return c.idle(ctx, wait) }, c.deliveries)
+	if err != nil {
+		return err
+	}
+	r.IdleCPU = total(waited.uses) / waited.seconds
+	if r.SettledKB, err = residentOf(t.pids); err != nil {
+		return err
+	}
+	r.EachKB = float64(r.SettledKB-r.BeforeKB) / float64(r.Connections)
+	return nil
+}
+
+// second is the figures of connections that join more rooms.
+func (r *idleFigures) second(ctx context.Context, c *crowd, t *target, wait time.Duration) (err error) {
+	_, joined := c.start(ctx, func(ctx context.Context, l *loop) error { return l.joinMore(ctx, members(c.of[l]), r.More) })
+	if err := joined(); err != nil {
+		return err
+	}
+	if err := c.idle(ctx, wait); err != nil {
+		return err
+	}
+	if r.MoreKB, err = residentOf(t.pids); err != nil {
+		return err
+	}
+	r.MoreEachKB = float64(r.MoreKB-r.SettledKB) / float64(r.Connections*r.More)
+	return nil
+}
+
+// idle lets members stay for a time.
+func (c *crowd) idle(ctx context.Context, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	_, wait := c.start(ctx, func(ctx context.Context, l *loop) error { return l.idle(ctx) })
+	return wait()
+}
+
+// An extender has members join further rooms by command, each one after the
+// other, and so many members at a time.
+type extender struct {
+	idler
+	*loop
+	more    int
+	waiting []*member
+	done    int
+}
+
+func (l *loop) joinMore(ctx context.Context, members []*member, more int) error {
+	e := &extender{loop: l, more: more, waiting: members}
+	l.ear = e
+	for range min(64, len(members)) {
+		e.begin()
+	}
+	for e.done < len(members) && e.failed == nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := l.turn(longTurn); err != nil {
+			return err
+		}
+	}
+	return e.failed
+}
+
+// begin lets another member join, if there is one.
+func (e *extender) begin() {
+	if len(e.waiting) > 0 {
+		m := e.waiting[0]
+		e.waiting = e.waiting[1:]
+		e.next(m)
+	}
+}
+
+func (e *extender) next(m *member) {
+	m.commands++
+	e.send(m, fmt.Appendf(nil, `{"id":%d,"cmd":"join","room":"%s-%d"}`, m.commands, m.room.name, m.commands))
+}
+
+func (e *extender) reply(m *member, n *note) {
+	switch {
+	case n.failed:
+		e.lost(m, fmt.Errorf("join: %s", n.text))
+	case m.commands < e.more:
+		e.next(m)
+	default:
+		e.done++
+		e.begin()
+	}
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,32 +16,158 @@ import (
 // proc(5)); it is 100 on every Linux that Go runs on.
 const clockTicks = 100
 
-// cpuOf is the processor time that processes have used, user and system, in
-// seconds (utime and stime of /proc/PID/stat, proc(5)).
-func cpuOf(pids []int) (float64, error) {
-	total := 0.0
-	for _, pid := range pids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return 0, err
-		}
-		// The name in parentheses may hold anything; fields count from behind it.
-		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		for _, f := range fields[11:13] {
-			n, err := strconv.ParseUint(f, 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("stat of %d: %w", pid, err)
-			}
-			total += float64(n) / clockTicks
-		}
-	}
-	return total, nil
+// A use is the processor time that one process has used, in seconds.
+type use struct {
+	PID    int     `json:"pid"`
+	Name   string  `json:"name"`
+	User   float64 `json:"user_seconds"`
+	System float64 `json:"system_seconds"`
+
+	parent int
 }
 
-// rssOf is the resident memory of processes, in kB (VmRSS, proc(5)).
-func rssOf(pids []int) (int, error) {
+// usesOf is the processor time of processes and of all that descend from them:
+// the work of HAProxy, for one, is done by a child of the process that is
+// started.
+func usesOf(pids []int) ([]use, error) {
+	if len(pids) == 0 {
+		return nil, nil
+	}
+	all, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	var found []use
+	for _, pid := range family(pids, all) {
+		u, ok := all[pid]
+		if !ok {
+			return nil, fmt.Errorf("there is no process %d", pid)
+		}
+		u.Name = nameOf(pid)
+		found = append(found, u)
+	}
+	return found, nil
+}
+
+// processes are all that run, by id; those that end meanwhile are left out.
+func processes() (map[int]use, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	all := map[int]use{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		u, err := useIn(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all[u.PID] = u
+	}
+	return all, nil
+}
+
+// useIn reads /proc/PID/stat: pid, ppid, utime and stime (proc(5)).
+func useIn(stat []byte) (use, error) {
+	pid, _, _ := strings.Cut(string(stat), " ")
+	// The name in parentheses may hold anything; fields count from behind it.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 13 {
+		return use{}, fmt.Errorf("%d fields", len(fields))
+	}
+	var n [4]int
+	for i, f := range []string{pid, fields[1], fields[11], fields[12]} {
+		var err error
+		if n[i], err = strconv.Atoi(f); err != nil {
+			return use{}, err
+		}
+	}
+	return use{PID: n[0], parent: n[1], User: float64(n[2]) / clockTicks, System: float64(n[3]) / clockTicks}, nil
+}
+
+// family is processes and all that descend from them, each once.
+func family(pids []int, all map[int]use) []int {
+	found := slices.Clone(pids)
+	for i := 0; i < len(found); i++ {
+		for pid, u := range all {
+			if u.parent == found[i] {
+				found = append(found, pid)
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// nameOf is what a process calls itself: the first word of its command line,
+// without its folder.
+func nameOf(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return "?"
+	}
+	word, _, _ := strings.Cut(strings.ReplaceAll(string(b), "\x00", " "), " ")
+	return filepath.Base(word)
+}
+
+// usedBetween is what each process has used since an earlier look.
+func usedBetween(before, after []use) []use {
+	used := slices.Clone(after)
+	for i := range used {
+		at := slices.IndexFunc(before, func(u use) bool { return u.PID == used[i].PID })
+		if at >= 0 { // else it began in between
+			used[i].User -= before[at].User
+			used[i].System -= before[at].System
+		}
+	}
+	return used
+}
+
+// total is the processor time of all together.
+func total(uses []use) float64 {
+	n := 0.0
+	for _, u := range uses {
+		n += u.User + u.System
+	}
+	return n
+}
+
+// A share is what all processes of one name have used.
+type share struct {
+	name         string
+	processes    int
+	user, system float64
+}
+
+// shares adds up by name, the busiest first.
+func shares(uses []use) []share {
+	var names []share
+	for _, u := range uses {
+		at := slices.IndexFunc(names, func(s share) bool { return s.name == u.Name })
+		if at < 0 {
+			at = len(names)
+			names = append(names, share{name: u.Name})
+		}
+		names[at].processes++
+		names[at].user += u.User
+		names[at].system += u.System
+	}
+	slices.SortFunc(names, func(a, b share) int { return cmp.Compare(b.user+b.system, a.user+a.system) })
+	return names
+}
+
+// residentOf is the memory of processes and of all that descend from them, in
+// kB (VmRSS, proc(5)).
+func residentOf(pids []int) (int, error) {
+	all, err := processes()
+	if err != nil {
+		return 0, err
+	}
 	total := 0
-	for _, pid := range pids {
+	for _, pid := range family(pids, all) {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			return 0, err

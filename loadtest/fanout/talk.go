@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -13,6 +15,7 @@ import (
 type talkFigures struct {
 	At         time.Time `json:"at"`
 	URL        string    `json:"url"`
+	Wire       string    `json:"wire"`
 	Rooms      int       `json:"rooms"`
 	Members    int       `json:"members_per_room"`
 	Publishers int       `json:"publishers_per_room"`
@@ -24,18 +27,18 @@ type talkFigures struct {
 	Messages   int64   `json:"messages"`
 	Deliveries int64   `json:"deliveries"`
 	PerSecond  float64 `json:"deliveries_per_second"`
-	NodeCPU    float64 `json:"node_cpu_seconds,omitempty"`
+	NodeCPU    float64 `json:"node_cpu_seconds,omitempty"` // of all processes
 	PerCPU     float64 `json:"deliveries_per_node_cpu_second,omitempty"`
+	Processes  []use   `json:"processes,omitempty"`
 	OwnCPU     float64 `json:"generator_cpu_seconds"`
+	OwnPerCPU  float64 `json:"deliveries_per_generator_cpu_second"`
+	Threads    int     `json:"generator_threads"`
 	CPUs       int     `json:"cpus"`
 
 	Deliver latency `json:"publish_to_deliver_ms"`
 	Ack     latency `json:"acknowledgement_ms"`
 
-	// Over the whole run, warm-up included: each must be 0.
-	Missing    int64 `json:"missing"`
-	Disordered int   `json:"out_of_order"`
-	Errors     int   `json:"error_replies"`
+	audit
 }
 
 // latency is a distribution, in milliseconds.
@@ -55,185 +58,204 @@ func latencyOf(d []time.Duration) latency {
 	return latency{len(d), at(0.5), at(0.99), at(1)}
 }
 
-// talker is what says messages: to a rate, or as many as are heard.
+// A talker says messages in the rooms of one loop, in turn: to a rate, or as
+// many as are heard.
 type talker struct {
-	*crowd
+	listener
+	*loop
 	publishers int
 	size       int
 	window     int64
-	rate       float64
+	every      time.Duration // between two messages; 0: closed loop
+	next       due           // of the next message
+	turns      int           // rooms that had their turn
+	all        []*room
+	rooms      []*stage
 	id         uint64
 }
 
+// A stage is a room in which is talked.
+type stage struct {
+	*room
+	said   int64
+	low    int64 // every member has heard as many
+	least  int64 // of those members that were asked since low last rose
+	asking int   // the first of those that were not
+}
+
 // talk measures deliveries.
-func talk(ctx context.Context, args []string) error {
-	f, url, pidList, file := flags("talk")
+func talk(ctx context.Context, args []string, out io.Writer) error {
+	f, t := flags("talk")
 	rooms := f.Int("rooms", 1, "rooms")
 	members := f.Int("members", 1000, "members of each room")
 	publishers := f.Int("publishers", 16, "members of each room that speak, in turn: a node runs one session's commands one by one")
 	rate := f.Float64("rate", 0, "messages per second in all (0: closed loop, as many as are heard)")
 	window := f.Int64("window", 64, "closed loop: messages of a room that not every member has heard yet")
-	size := f.Int("bytes", 64, "bytes of data in each message")
+	size := f.Int("bytes", 64, fmt.Sprintf("bytes of data in each message, %d at least", leastData))
 	warm := f.Duration("warm", 2*time.Second, "how long to talk before measuring")
 	duration := f.Duration("duration", 10*time.Second, "how long to measure")
 	samples := f.Int("samples", 32, "members of each room that time their deliveries")
-	f.Parse(args)
-	pids, err := parsePIDs(*pidList)
-	if err != nil {
-		usageError(f, "%v", err)
+	if err := t.parse(f, args); err != nil {
+		return err
 	}
-	if *rooms < 1 || *members < 1 || *publishers < 1 || *rate < 0 || *window < 1 {
-		usageError(f, "-rooms, -members, -publishers and -window are at least 1, -rate at least 0")
+	switch {
+	case *rooms < 1 || *members < 1 || *publishers < 1 || *window < 1 || *rate < 0 || *samples < 0:
+		return misuse("-rooms, -members, -publishers and -window are at least 1, -rate and -samples at least 0")
+	case *size < leastData || *publishers > maxPublishers:
+		return misuse("-bytes is at least %d, -publishers at most %d", leastData, maxPublishers)
 	}
 
-	c, err := join(ctx, *url, *rooms, *members)
+	c, err := newCrowd(t, *rooms, *members)
 	if err != nil {
 		return err
 	}
-	defer c.leave()
+	defer c.end()
 	for _, r := range c.rooms {
 		// Spread over the room: those that joined first are served first.
-		for i := 0; i < *samples; i++ {
+		for i := range *samples {
 			r.members[i*len(r.members)/(*samples)].sample = true
 		}
 	}
-	t := &talker{crowd: c, publishers: min(*publishers, *members), size: *size, window: *window, rate: *rate}
-	r := talkFigures{
-		At: time.Now(), URL: *url, Rooms: *rooms, Members: *members, Publishers: t.publishers,
-		Rate: *rate, Size: *size, CPUs: runtime.NumCPU(),
+	if err := c.join(ctx); err != nil {
+		return err
+	}
+	r := &talkFigures{
+		At: time.Now(), URL: t.url, Wire: t.name, Rooms: *rooms, Members: *members, Publishers: min(*publishers, *members),
+		Rate: *rate, Size: *size, Threads: len(c.loops), CPUs: runtime.NumCPU(),
 	}
 	if *rate == 0 {
 		r.Window = int(*window)
 	}
-	if err := t.run(ctx, &r, pids, *warm, *duration); err != nil {
+	if err := r.measure(ctx, c, t, *warm, *duration); err != nil {
 		return err
 	}
-	t.finish(ctx, &r)
-	r.print()
-	if err := write(*file, r); err != nil {
+	r.print(out)
+	if err := write(t.file, r); err != nil {
 		return err
 	}
-	switch {
-	case r.Missing > 0 || r.Disordered > 0 || r.Errors > 0:
-		return fmt.Errorf("%d missing, %d out of order, %d error replies", r.Missing, r.Disordered, r.Errors)
-	case r.Deliveries == 0:
+	if r.Deliveries == 0 {
 		return errors.New("nothing was delivered")
 	}
-	return c.broken()
+	return r.audit.err()
 }
 
-// run talks, and takes the figures of the interval after the warm-up.
-func (t *talker) run(ctx context.Context, r *talkFigures, pids []int, warm, duration time.Duration) error {
-	talking, hush := context.WithCancel(ctx)
-	said := make(chan error, 1)
-	go func() { said <- t.speak(talking) }()
-	var node0, node1 float64
-	err := sleep(ctx, warm)
-	if err == nil {
-		node0, err = cpuOf(pids)
+// measure talks, and takes the figures of the interval after the warm-up.
+func (r *talkFigures) measure(ctx context.Context, c *crowd, t *target, warm, duration time.Duration) error {
+	p := &phase{}
+	talkers := map[*loop]*talker{}
+	for _, l := range c.loops {
+		talkers[l] = newTalker(l, c.of[l], r, p)
 	}
-	heard, own, begun := t.heard(), ownCPU(), time.Now()
-	t.measuring.Store(true)
-	if err == nil {
-		err = sleep(ctx, duration)
+	s, err := t.measure(ctx, c, p, warm, duration, c.deliveries, func(ctx context.Context, l *loop) error { return talkers[l].run(ctx) })
+	if err != nil {
+		return err
 	}
-	t.measuring.Store(false)
-	r.Deliveries, r.OwnCPU, r.Seconds = t.heard()-heard, ownCPU()-own, time.Since(begun).Seconds()
-	if err == nil {
-		node1, err = cpuOf(pids)
-	}
-	hush()
-	if e := <-said; err == nil && e != nil {
-		err = e
-	}
+	r.Seconds, r.Deliveries, r.Processes, r.OwnCPU = s.seconds, s.count, s.uses, s.own
 	r.Messages = r.Deliveries / int64(r.Members)
 	r.PerSecond = float64(r.Deliveries) / r.Seconds
-	if r.NodeCPU = node1 - node0; r.NodeCPU > 0 {
-		r.PerCPU = float64(r.Deliveries) / r.NodeCPU
+	r.NodeCPU = total(s.uses)
+	r.PerCPU = perSecond(r.Deliveries, r.NodeCPU)
+	r.OwnPerCPU = perSecond(r.Deliveries, r.OwnCPU)
+	var deliver, ack []time.Duration
+	for l, t := range talkers {
+		r.audit.add(&t.listener, c.of[l])
+		deliver = append(deliver, t.times...)
+		ack = append(ack, t.ackTimes...)
 	}
-	return err
-}
-
-// speak says messages until ctx ends.
-func (t *talker) speak(ctx context.Context) error {
-	begun := time.Now()
-	for total := int64(0); ctx.Err() == nil; {
-		spoke := false
-		if t.rate > 0 {
-			for due := int64(time.Since(begun).Seconds() * t.rate); total < due; total++ {
-				if err := t.say(t.rooms[total%int64(len(t.rooms))]); err != nil {
-					return err
-				}
-			}
-		} else {
-			for _, r := range t.rooms {
-				for free := t.window - (r.said - r.slowest()); free > 0; free-- {
-					spoke = true
-					if err := t.say(r); err != nil {
-						return err
-					}
-				}
-			}
-		}
-		if err := t.broken(); err != nil {
-			return err
-		}
-		if !spoke {
-			time.Sleep(200 * time.Microsecond)
-		}
-	}
+	r.Deliver, r.Ack = latencyOf(deliver), latencyOf(ack)
 	return nil
 }
 
-func (t *talker) say(r *room) error {
+func newTalker(l *loop, rooms []*room, r *talkFigures, p *phase) *talker {
+	t := &talker{
+		listener: newListener(p),
+		loop:     l, all: rooms, publishers: r.Publishers, size: r.Size, window: int64(r.Window),
+	}
+	for _, room := range rooms {
+		t.rooms = append(t.rooms, &stage{room: room, least: math.MaxInt64})
+	}
+	if r.Rate > 0 {
+		share := r.Rate * float64(len(rooms)) / float64(r.Rooms)
+		t.every = max(time.Duration(float64(time.Second)/share), 1)
+	}
+	return t
+}
+
+// finest is the shortest time to which a talker sleeps. What is due within it is
+// said at once.
+const finest = 200 * time.Microsecond
+
+// run talks until it is hushed, and then waits for what is under way.
+func (t *talker) run(ctx context.Context) error {
+	t.ear = &t.listener
+	if t.every > 0 {
+		if err := t.metronome(max(t.every, finest)); err != nil {
+			return err
+		}
+	}
+	for t.next = now(); !t.phase.hushed.Load(); {
+		t.speak()
+		if err := t.listen(ctx, t.loop); err != nil {
+			return err
+		}
+	}
+	return t.await(ctx, t.loop, func() bool { return missing(t.all) == 0 })
+}
+
+// speak says what is due.
+func (t *talker) speak() {
+	if t.every > 0 {
+		for at := now(); t.next <= at; t.next += t.every {
+			t.say(t.rooms[t.turns%len(t.rooms)], t.next)
+			t.turns++
+		}
+		return
+	}
+	for _, r := range t.rooms {
+		for free := t.window - (r.said - r.slowest()); free > 0; free-- {
+			t.say(r, now())
+		}
+	}
+}
+
+// say says a message; the publishers of a room take turns.
+func (t *talker) say(r *stage, at due) {
 	t.id++
-	speaker := r.members[int(r.said)%t.publishers]
+	if t.traits.acks {
+		t.due[t.id] = at
+	}
+	t.publish(r.members[int(r.said)%t.publishers], t.id, at, t.size)
 	r.said++
-	return speaker.publish(t.id, r.name, t.size)
 }
 
-// finish waits for what is under way, and counts over the whole run.
-func (t *talker) finish(ctx context.Context, r *talkFigures) {
-	missing := func() (n int64) {
-		for _, room := range t.rooms {
-			for _, m := range room.members {
-				n += room.said - m.heard.Load()
-			}
-		}
-		return n
-	}
-	for end := time.Now().Add(5 * time.Second); missing() > 0 && time.Now().Before(end); {
-		if sleep(ctx, 10*time.Millisecond) != nil {
-			break
+// slowest is how many messages every member of the room has heard. It goes on
+// with the member that kept it from rising, so that asking often costs little.
+func (r *stage) slowest() int64 {
+	for h := r.members[r.asking].heard; h > r.low; h = r.members[r.asking].heard {
+		r.least = min(r.least, h)
+		r.asking++
+		if r.asking == len(r.members) {
+			r.low, r.least, r.asking = r.least, math.MaxInt64, 0
 		}
 	}
-	r.Missing = missing()
-	if err := t.broken(); err != nil {
-		fmt.Println("broken                ", err)
-	}
-	t.leave() // ends the readers, so that what they own can be read
-	var deliver, ack []time.Duration
-	for _, m := range t.members {
-		r.Disordered += m.disordered
-		r.Errors += m.errors
-		deliver = append(deliver, m.times...)
-		ack = append(ack, m.ackTimes...)
-	}
-	r.Deliver, r.Ack = latencyOf(deliver), latencyOf(ack)
+	return r.low
 }
 
-func (r *talkFigures) print() {
+func (r *talkFigures) print(out io.Writer) {
 	how := fmt.Sprintf("%.0f messages/s", r.Rate)
 	if r.Rate == 0 {
 		how = fmt.Sprintf("closed loop, window %d", r.Window)
 	}
-	fmt.Printf("load                   %d rooms of %d members, %d of them speak; %d bytes; %s\n", r.Rooms, r.Members, r.Publishers, r.Size, how)
-	fmt.Printf("deliveries             %d in %.1f s: %.0f/s, of %.0f messages/s\n", r.Deliveries, r.Seconds, r.PerSecond, float64(r.Messages)/r.Seconds)
+	fmt.Fprintf(out, "load                   %d rooms of %d members, %d of them speak; %d bytes; %s; %s\n", r.Rooms, r.Members, r.Publishers, r.Size, how, r.Wire)
+	fmt.Fprintf(out, "deliveries             %d in %.1f s: %.0f/s, of %.0f messages/s\n", r.Deliveries, r.Seconds, r.PerSecond, float64(r.Messages)/r.Seconds)
 	if r.NodeCPU > 0 {
-		fmt.Printf("node                   %.2f CPU seconds (%.0f %% of a CPU): %.0f deliveries per CPU second\n", r.NodeCPU, 100*r.NodeCPU/r.Seconds, r.PerCPU)
+		fmt.Fprintf(out, "node                   %.2f CPU seconds (%.0f %% of a CPU): %.0f deliveries per CPU second\n", r.NodeCPU, 100*r.NodeCPU/r.Seconds, r.PerCPU)
+		printShares(out, r.Processes)
 	}
-	fmt.Printf("this program           %.2f CPU seconds, on the same %d CPUs\n", r.OwnCPU, r.CPUs)
-	fmt.Printf("publish → deliver      p50 %.2f ms, p99 %.2f ms, max %.2f ms (%d samples)\n", r.Deliver.P50, r.Deliver.P99, r.Deliver.Max, r.Deliver.Count)
-	fmt.Printf("acknowledgement        p50 %.2f ms, p99 %.2f ms, max %.2f ms\n", r.Ack.P50, r.Ack.P99, r.Ack.Max)
-	fmt.Printf("missing %d, out of order %d, error replies %d\n", r.Missing, r.Disordered, r.Errors)
+	fmt.Fprintf(out, "this program           %.2f CPU seconds, on the same %d CPUs: %.0f deliveries per CPU second\n", r.OwnCPU, r.CPUs, r.OwnPerCPU)
+	fmt.Fprintf(out, "publish → deliver      p50 %.2f ms, p99 %.2f ms, max %.2f ms (%d samples)\n", r.Deliver.P50, r.Deliver.P99, r.Deliver.Max, r.Deliver.Count)
+	if r.Ack.Count > 0 {
+		fmt.Fprintf(out, "acknowledgement        p50 %.2f ms, p99 %.2f ms, max %.2f ms\n", r.Ack.P50, r.Ack.P99, r.Ack.Max)
+	}
+	fmt.Fprintln(out, r.audit)
 }
