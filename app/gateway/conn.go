@@ -109,33 +109,48 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	go c.serve(a)
 }
 
-// serve runs the socket to its end. Gws panics on some frames (a 64-bit length
-// with its top bit set), and not under its own Recovery: here that costs the
-// one socket.
+// serve joins the first room and has the socket read. The reader is a goroutine of
+// its own, with as little on its stack as can be: the garbage collector halves only
+// a stack of which less than a quarter is in use.
 func (c *conn) serve(a admission) {
-	defer c.gateway.remove(c)
-	defer c.end()
-	defer func() {
-		v := recover()
-		if v == nil {
-			return
-		}
-		c.gateway.count.Gateway.Panics.Inc()
-		if !c.calling {
-			slog.Warn("frame that gws cannot read", "session", c.session.ID(), "panic", v)
-			c.session.Close(protocol.CloseProtocolError)
-			return
-		}
-		slog.Error("panic in a session", "session", c.session.ID(), "panic", v, "stack", string(debug.Stack()))
-		c.session.Close(protocol.CloseInternal)
+	c.join(a)
+	go func() {
+		defer c.over()
+		c.socket.ReadLoop()
 	}()
+}
+
+func (c *conn) join(a admission) {
+	defer func() { c.survive(recover()) }()
 	c.calling = true
 	c.session.Start(a.room, a.join)
 	c.calling = false
-	c.socket.ReadLoop()
 }
 
-// end is what follows when gws reads no more. Where the peer is being told
+// over is what follows when gws reads no more.
+func (c *conn) over() {
+	c.survive(recover())
+	c.end()
+	c.gateway.remove(c)
+}
+
+// survive makes a panic cost the one socket, if v is one. Gws panics on some
+// frames (a 64-bit length with its top bit set), and not under its own Recovery.
+func (c *conn) survive(v any) {
+	if v == nil {
+		return
+	}
+	c.gateway.count.Gateway.Panics.Inc()
+	if !c.calling {
+		slog.Warn("frame that gws cannot read", "session", c.session.ID(), "panic", v)
+		c.session.Close(protocol.CloseProtocolError)
+		return
+	}
+	slog.Error("panic in a session", "session", c.session.ID(), "panic", v, "stack", string(debug.Stack()))
+	c.session.Close(protocol.CloseInternal)
+}
+
+// end leaves the rooms and closes the socket. Where the peer is being told
 // why, what it still sends is thrown away until it is gone or has had its
 // moment: to close a socket with unread bytes resets it, and the close frame
 // would go with it.
