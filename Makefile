@@ -33,5 +33,5 @@ replay: ## a recorded conversation, checked for loss and order (wants a running 
 chaos: ## every fault, with a conversation under way (a quarter of an hour)
 	scripts/chaos
 
-bench: ## deliveries per processor second of node 1111, 1,000 members (wants "make up")
-	go run ./loadtest/fanout talk -url ws://127.0.0.1:8081 -pid "$$(cat .run/ws1.pid)"
+bench: ## chatring beside a floor and beside others, in a table (twenty minutes, on a quiet machine)
+	scripts/bench

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// clusterRow is a load through HAProxy on four nodes.
+func clusterRow(name string, l load, quick bool, asks string) row {
+	r := row{
+		name: name, asks: asks, contender: "cluster",
+		metrics: []metric{perCPU, p50, p99, came, ofProxy, ofNodes, ofRedis},
+		ratios:  []ratio{better},
+		earlier: []earlier{{name: centrifugo, figures: map[string]figures{
+			"cluster-small": {perCPU.key: 15_600, p99.key: 10},
+			"cluster-large": {perCPU.key: 32_700, p99.key: 434},
+		}[name]}},
+		quick: quick, beside: 14 * time.Second,
+	}
+	for _, system := range []string{ours, "socketio", "nats"} {
+		r.lines = append(r.lines, line{titles[system], system, func(ctx context.Context, s *stage, of *run) error {
+			to, err := s.behind(ctx, system, 4)
+			if err == nil {
+				err = s.talkThrough(ctx, to, of, l)
+			}
+			return err
+		}})
+	}
+	return r
+}
+
+// talkThrough has members speak, and says which part of the cluster took how much.
+func (s *stage) talkThrough(ctx context.Context, to server, of *run, l load) error {
+	found, err := s.talk(ctx, to, of, l)
+	if err != nil {
+		return err
+	}
+	for _, key := range []string{ofNodes.key, ofProxy.key} {
+		of.Figures[key] = 0
+	}
+	for _, u := range found.Processes {
+		key := ofNodes.key
+		switch u.Name {
+		case "haproxy":
+			key = ofProxy.key
+		case "redis-server":
+			key = ofRedis.key
+		}
+		of.Figures[key] += 1e6 * (u.User + u.System) / found.Deliveries
+	}
+	return nil
+}
+
+// publishRow is what Redis costs, and with it a message that nobody hears.
+func publishRow() row {
+	r := row{
+		name: "publish", asks: "acknowledged publications through HAProxy, four nodes and Redis", contender: "Redis keeps the log",
+		metrics: []metric{perRedis, perSec},
+		quick:   true, beside: 9 * time.Second,
+	}
+	for _, fsync := range []string{"always", "everysec", "no"} {
+		name := "`appendfsync " + fsync + "`"
+		r.lines = append(r.lines, line{name, ours, func(ctx context.Context, s *stage, of *run) error {
+			c, err := s.startCluster(ctx, 4)
+			if err != nil {
+				return err
+			}
+			if _, err := c.ask(ctx, "config", "set", "appendfsync", fsync); err != nil {
+				return err
+			}
+			pids, err := c.processes()
+			if err != nil {
+				return err
+			}
+			to := server{wires[ours], fmt.Sprintf("ws://127.0.0.1:%d", s.port), []int{pids["redis"]}, anyCore}
+			var found struct {
+				PerCPU float64 `json:"publications_per_node_cpu_second"`
+				PerSec float64 `json:"publications_per_second"`
+			}
+			err = s.generate(ctx, to, of, &found, "publish", "-duration", s.duration.String())
+			of.Figures = figures{perRedis.key: found.PerCPU, perSec.key: found.PerSec}
+			return err
+		}})
+	}
+	return r
+}
+
+// scaleLoad is modest, so that HAProxy, eight nodes, Redis and the generator have
+// enough of two cores, however the rooms are spread.
+var scaleLoad = load{500, 10, 500}
+
+var scaleNodes = []int{1, 2, 4, 8}
+
+// scaleRow is the same load on ever more nodes, with the hash and without.
+func scaleRow() row {
+	r := row{
+		name: "scale", asks: "500 rooms of 10, 500 messages a second in all, on 1 to 8 nodes, placed by consistent hashing and one after the other", contender: "HAProxy's balance, nodes",
+		metrics: []metric{all, ofProxy, ofNodes, ofRedis, bridged, p99},
+		ratios:  []ratio{{"of one node's cost", scaleName("hash", 1), multiple}},
+		rounds:  2, beside: 14 * time.Second,
+	}
+	for _, balance := range []string{"hash", "roundrobin"} {
+		for _, nodes := range scaleNodes {
+			r.lines = append(r.lines, line{scaleName(balance, nodes), ours, func(ctx context.Context, s *stage, of *run) error {
+				return s.scale(ctx, of, balance, nodes)
+			}})
+		}
+	}
+	return r
+}
+
+func scaleName(balance string, nodes int) string { return fmt.Sprintf("%s, %d", balance, nodes) }
+
+func (s *stage) scale(ctx context.Context, of *run, balance string, nodes int) error {
+	var env []string
+	if balance == "roundrobin" {
+		file, err := s.roundRobin()
+		if err != nil {
+			return err
+		}
+		// Nobody is led to the home of a room that has none.
+		env = []string{"HAPROXY_CFG=" + file, "CHATRING_HOME_URL="}
+	}
+	to, err := s.behind(ctx, ours, nodes, env...)
+	if err != nil {
+		return err
+	}
+	var each float64
+	var counting errgroup.Group
+	watching, done := context.WithCancel(ctx)
+	counting.Go(func() (err error) {
+		each, err = s.countBridged(watching, nodes)
+		return err
+	})
+	err = s.talkThrough(ctx, to, of, scaleLoad)
+	done()
+	if counted := counting.Wait(); err == nil {
+		err = counted
+	}
+	if err == nil {
+		of.Figures[bridged.key] = each
+	}
+	return err
+}
+
+// roundRobin is haproxy.cfg with the one line changed that says which node a socket
+// goes to.
+func (s *stage) roundRobin() (string, error) {
+	b, err := os.ReadFile(filepath.Join(s.root, "haproxy", "haproxy.cfg"))
+	if err != nil {
+		return "", err
+	}
+	text, err := withoutHash(string(b))
+	if err != nil {
+		return "", err
+	}
+	file := s.file("roundrobin.cfg")
+	return file, os.WriteFile(file, []byte(text), 0o600)
+}
+
+const hashLine = "\n    balance hash var(txn.room)\n    hash-type consistent\n"
+
+func withoutHash(cfg string) (string, error) {
+	if strings.Count(cfg, hashLine) != 1 {
+		return "", fmt.Errorf("haproxy.cfg has not exactly one place with %q", hashLine)
+	}
+	return strings.Replace(cfg, hashLine, "\n    balance roundrobin\n", 1), nil
+}
