@@ -21,16 +21,19 @@ type cluster struct {
 }
 
 // startCluster starts one, on the stage's ports, which ends with the stage.
-func (s *stage) startCluster(ctx context.Context, nodes int, env ...string) (*cluster, error) {
+func (s *stage) startCluster(ctx context.Context, nodes int, env ...string) error {
 	c := &cluster{root: s.root, state: s.file("state"), port: s.port, nodes: nodes}
 	c.env = append(env, "CHATRING_BIN="+s.node)
-	s.closers = append(s.closers, func() error {
-		_, err := c.script(context.Background(), "scripts/down", "--wipe")
-		return err
-	})
+	s.cluster = c
 	s.typed(env, []string{"scripts/up", "-d", "--shards", strconv.Itoa(nodes)})
 	_, err := c.script(ctx, "scripts/up", "-d", "--port", strconv.Itoa(s.port), "--shards", strconv.Itoa(nodes))
-	return c, err
+	return err
+}
+
+// stop ends it. It takes no context: it must happen whatever has ended.
+func (c *cluster) stop() error {
+	_, err := c.script(context.Background(), "scripts/down", "--wipe")
+	return err
 }
 
 func (c *cluster) script(ctx context.Context, name string, args ...string) (string, error) {

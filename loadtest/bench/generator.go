@@ -65,6 +65,21 @@ func (s *stage) generate(ctx context.Context, to server, of *run, found any, ver
 	return nil
 }
 
+// perPart adds what each part of a cluster has used, in microseconds for each of n.
+func (f figures) perPart(uses []use, n float64, nodes, proxy, redis metric) {
+	f[nodes.key], f[proxy.key] = 0, 0
+	for _, u := range uses {
+		key := nodes.key
+		switch u.Name {
+		case "haproxy":
+			key = proxy.key
+		case "redis-server":
+			key = redis.key
+		}
+		f[key] += 1e6 * (u.User + u.System) / n
+	}
+}
+
 // talk has members speak.
 func (s *stage) talk(ctx context.Context, to server, of *run, l load) (talked, error) {
 	var found talked

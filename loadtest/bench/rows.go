@@ -82,25 +82,29 @@ func pick(o options) ([]row, error) {
 
 // Metrics, by their keys in the data.
 var (
-	perCPU   = metric{key: "deliveries_per_cpu_second", title: "deliveries per CPU-second", write: count}
-	p50      = metric{key: "p50_ms", title: "publish → deliver p50 ms", less: true, write: small}
-	p99      = metric{key: "p99_ms", title: "p99 ms", less: true, write: small}
-	came     = metric{key: "deliveries_per_second", title: "deliveries per second", write: count}
-	busy     = metric{key: "server_busy", title: "server's core busy", write: percent}
-	ownBusy  = metric{key: "generator_busy", title: "generator's", write: percent}
-	eachKB   = metric{key: "kb_per_connection", title: "kB per connection", less: true, write: small}
-	roomKB   = metric{key: "kb_per_more_room", title: "kB per further room", less: true, write: small, optional: true}
-	idleCPU  = metric{key: "idle_cpu", title: "CPU while idle", less: true, write: tenths}
-	upgrades = metric{key: "upgrades_per_cpu_second", title: "upgrades per CPU-second", write: count}
-	perRedis = metric{key: "publications_per_redis_cpu_second", title: "publications per CPU-second of Redis", write: count}
-	perSec   = metric{key: "publications_per_second", title: "publications per second", write: count}
-	joinCPU  = metric{key: "cpu_us_per_join", title: "node CPU µs per join", less: true, write: small}
-	backCPU  = metric{key: "cpu_us_per_return", title: "per return", less: true, write: small}
-	all      = metric{key: "cpu_us_per_delivery", title: "CPU µs per delivery", less: true, write: small}
-	ofNodes  = metric{key: "nodes_us_per_delivery", title: "nodes", less: true, write: small}
-	ofProxy  = metric{key: "haproxy_us_per_delivery", title: "HAProxy", less: true, write: small}
-	ofRedis  = metric{key: "redis_us_per_delivery", title: "Redis", less: true, write: small, optional: true}
-	bridged  = metric{key: "bridged_per_publication", title: "Redis → nodes messages per publication", less: true, write: small}
+	perCPU     = metric{key: "deliveries_per_cpu_second", title: "deliveries per CPU-second", write: count}
+	p50        = metric{key: "p50_ms", title: "publish → deliver p50 ms", less: true, write: small}
+	p99        = metric{key: "p99_ms", title: "p99 ms", less: true, write: small}
+	came       = metric{key: "deliveries_per_second", title: "deliveries per second", write: count}
+	busy       = metric{key: "server_busy", title: "server's core busy", write: percent}
+	ownBusy    = metric{key: "generator_busy", title: "generator's", write: percent}
+	eachKB     = metric{key: "kb_per_connection", title: "kB per connection", less: true, write: small}
+	roomKB     = metric{key: "kb_per_more_room", title: "kB per further room", less: true, write: small, optional: true}
+	idleCPU    = metric{key: "idle_cpu", title: "CPU while idle", less: true, write: tenths}
+	upgrades   = metric{key: "upgrades_per_cpu_second", title: "upgrades per CPU-second", write: count}
+	perRedis   = metric{key: "publications_per_redis_cpu_second", title: "publications per CPU-second of Redis", write: count}
+	nodesPub   = metric{key: "nodes_us_per_publication", title: "CPU µs each: nodes", less: true, write: small}
+	proxyPub   = metric{key: "haproxy_us_per_publication", title: "HAProxy", less: true, write: small}
+	redisPub   = metric{key: "redis_us_per_publication", title: "Redis", less: true, write: small}
+	perSec     = metric{key: "publications_per_second", title: "publications per second", write: count}
+	backCPU    = metric{key: "cpu_us_per_return", title: "node CPU µs per join after 256 missed", less: true, write: small}
+	historyCPU = metric{key: "cpu_us_per_history", title: "per history of 256", less: true, write: small}
+	joinCPU    = metric{key: "cpu_us_per_join", title: "per join that brings nothing", less: true, write: small}
+	all        = metric{key: "cpu_us_per_delivery", title: "CPU µs per delivery", less: true, write: small}
+	ofNodes    = metric{key: "nodes_us_per_delivery", title: "nodes", less: true, write: small}
+	ofProxy    = metric{key: "haproxy_us_per_delivery", title: "HAProxy", less: true, write: small}
+	ofRedis    = metric{key: "redis_us_per_delivery", title: "Redis", less: true, write: small, optional: true}
+	bridged    = metric{key: "bridged_per_publication", title: "Redis → nodes messages per publication", less: true, write: small}
 )
 
 // tenths writes a small share.

@@ -121,24 +121,28 @@ func connectRow() row {
 	}
 }
 
-// joinRow is what a member costs a node that comes, and one that comes back, from the
-// node's memory.
+// joinRow is what a node does, out of its memory, for a member that comes back, and
+// for one that asks what was said.
 func joinRow() row {
 	return row{
-		name: "join", asks: "a join that is given 256 messages of history, and a return that is given 256 missed ones, from a node's memory", contender: "server",
-		metrics: []metric{joinCPU, backCPU},
+		name: "join", asks: "a join of a member who has missed 256 messages, a history of 256, and a join that brings nothing, from a node's memory", contender: "server",
+		metrics: []metric{backCPU, historyCPU, joinCPU},
 		quick:   true, beside: 6 * time.Second,
 		lines: []line{{ours, ours, func(ctx context.Context, s *stage, of *run) error {
 			to, err := s.alone(ctx, ours)
 			if err != nil {
 				return err
 			}
-			var found struct {
-				Join float64 `json:"cpu_us_per_join"`
-				Back float64 `json:"cpu_us_per_return"`
+			type errand struct {
+				CPU float64 `json:"node_cpu_us_each"`
 			}
-			err = s.generate(ctx, to, of, &found, "return", "-duration", s.duration.String())
-			of.Figures = figures{joinCPU.key: found.Join, backCPU.key: found.Back}
+			var found struct {
+				Back    errand `json:"join_after_missing"`
+				History errand `json:"history"`
+				Join    errand `json:"join_up_to_date"`
+			}
+			err = s.generate(ctx, to, of, &found, "return")
+			of.Figures = figures{backCPU.key: found.Back.CPU, historyCPU.key: found.History.CPU, joinCPU.key: found.Join.CPU}
 			return err
 		}}},
 	}

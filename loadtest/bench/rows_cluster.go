@@ -41,19 +41,7 @@ func (s *stage) talkThrough(ctx context.Context, to server, of *run, l load) err
 	if err != nil {
 		return err
 	}
-	for _, key := range []string{ofNodes.key, ofProxy.key} {
-		of.Figures[key] = 0
-	}
-	for _, u := range found.Processes {
-		key := ofNodes.key
-		switch u.Name {
-		case "haproxy":
-			key = ofProxy.key
-		case "redis-server":
-			key = ofRedis.key
-		}
-		of.Figures[key] += 1e6 * (u.User + u.System) / found.Deliveries
-	}
+	of.Figures.perPart(found.Processes, found.Deliveries, ofNodes, ofProxy, ofRedis)
 	return nil
 }
 
@@ -61,31 +49,31 @@ func (s *stage) talkThrough(ctx context.Context, to server, of *run, l load) err
 func publishRow() row {
 	r := row{
 		name: "publish", asks: "acknowledged publications through HAProxy, four nodes and Redis", contender: "Redis keeps the log",
-		metrics: []metric{perRedis, perSec},
+		metrics: []metric{perRedis, perSec, redisPub, nodesPub, proxyPub},
 		quick:   true, beside: 9 * time.Second,
 	}
 	for _, fsync := range []string{"always", "everysec", "no"} {
 		name := "`appendfsync " + fsync + "`"
 		r.lines = append(r.lines, line{name, ours, func(ctx context.Context, s *stage, of *run) error {
-			c, err := s.startCluster(ctx, 4)
+			to, err := s.behind(ctx, ours, 4)
 			if err != nil {
 				return err
 			}
-			if _, err := c.ask(ctx, "config", "set", "appendfsync", fsync); err != nil {
+			if _, err := s.cluster.ask(ctx, "config", "set", "appendfsync", fsync); err != nil {
 				return err
 			}
-			pids, err := c.processes()
-			if err != nil {
-				return err
-			}
-			to := server{wires[ours], fmt.Sprintf("ws://127.0.0.1:%d", s.port), []int{pids["redis"]}, anyCore}
 			var found struct {
-				PerCPU float64 `json:"publications_per_node_cpu_second"`
-				PerSec float64 `json:"publications_per_second"`
+				Acked     float64 `json:"acknowledged"`
+				PerSec    float64 `json:"acknowledged_per_second"`
+				Processes []use   `json:"processes"`
 			}
-			err = s.generate(ctx, to, of, &found, "publish", "-duration", s.duration.String())
-			of.Figures = figures{perRedis.key: found.PerCPU, perSec.key: found.PerSec}
-			return err
+			if err := s.generate(ctx, to, of, &found, "publish", "-duration", s.duration.String(), "-warm", s.warm().String()); err != nil {
+				return err
+			}
+			of.Figures = figures{perSec.key: found.PerSec}
+			of.Figures.perPart(found.Processes, found.Acked, nodesPub, proxyPub, redisPub)
+			of.Figures[perRedis.key] = 1e6 / of.Figures[redisPub.key]
+			return nil
 		}})
 	}
 	return r

@@ -23,8 +23,8 @@ type stage struct {
 	*bench
 	dir      string
 	parts    []*part
-	commands []string       // what was started, as one would type it
-	closers  []func() error // what ends otherwise than by a signal, such as a cluster
+	commands []string // what was started, as one would type it
+	cluster  *cluster // nil: none
 }
 
 // A part is a program that was started on a stage.
@@ -118,14 +118,14 @@ const grace = 3 * time.Second
 // close ends what was started, the last first. It takes no context: it must happen
 // whatever has ended.
 func (s *stage) close() error {
-	var failed []error
-	for _, c := range slices.Backward(s.closers) {
-		failed = append(failed, c())
+	var failed error
+	if s.cluster != nil {
+		failed = s.cluster.stop()
 	}
 	for _, p := range slices.Backward(s.parts) {
 		p.stop()
 	}
-	return errors.Join(append(failed, os.RemoveAll(s.dir))...)
+	return errors.Join(failed, os.RemoveAll(s.dir))
 }
 
 // stop tells a part to end, and kills it and its children when it does not.

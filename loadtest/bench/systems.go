@@ -63,11 +63,10 @@ func (s *stage) behind(ctx context.Context, system string, nodes int, env ...str
 		to.pids, err = s.peerBehind(ctx, system, nodes)
 		return to, err
 	}
-	c, err := s.startCluster(ctx, nodes, env...)
-	if err != nil {
+	if err := s.startCluster(ctx, nodes, env...); err != nil {
 		return to, err
 	}
-	pids, err := c.processes()
+	pids, err := s.cluster.processes()
 	for _, pid := range pids {
 		to.pids = append(to.pids, pid)
 	}

@@ -30,7 +30,7 @@ func times(m metric, value, base float64) string {
 	if m.less {
 		value, base = base, value
 	}
-	return "× " + digits(base/value, 2)
+	return "× " + small(base/value)
 }
 
 // share is what a line reaches of the base.
@@ -39,7 +39,7 @@ func share(_ metric, value, base float64) string {
 }
 
 // multiple is how many times the base's value a line has.
-func multiple(_ metric, value, base float64) string { return "× " + digits(value/base, 2) }
+func multiple(_ metric, value, base float64) string { return "× " + small(value/base) }
 
 // A sheet is a row's table as text: a head, a line for each contender, and what is to
 // be said of them.
