@@ -136,7 +136,9 @@ wait
 	var parent, child int
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if b, err := os.ReadFile(pids); err == nil {
-			fmt.Sscan(string(b), &parent, &child)
+			if _, err := fmt.Sscan(string(b), &parent, &child); err != nil {
+				t.Fatal(err)
+			}
 			break
 		}
 		if time.Now().After(deadline) {
