@@ -17,7 +17,8 @@ import (
 // A hole is a transport that takes everything at once.
 type hole struct{}
 
-func (hole) Write([]protocol.Frame) (bool, protocol.CloseCode)          { return true, 0 }
+func (hole) TryWrite(b protocol.Batch) int                              { return len(b) }
+func (hole) Write([]protocol.Batch) (bool, protocol.CloseCode)          { return true, 0 }
 func (hole) Finish(protocol.CloseCode)                                  {}
 func (hole) Hurry()                                                     {}
 func (hole) Renew(string) (chat.Rights, time.Duration, *protocol.Error) { return nil, 0, nil }
