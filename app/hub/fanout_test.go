@@ -1,0 +1,211 @@
+package hub_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/hub"
+	"github.com/chatring/chatring/app/membroker"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// A clocked receiver notes when batches come, and how many messages are in each.
+type clocked struct {
+	began time.Time
+
+	mu      sync.Mutex
+	batches []arrival
+}
+
+type arrival struct {
+	after    time.Duration
+	messages int
+}
+
+func (c *clocked) Send(b protocol.Batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := arrival{after: time.Since(c.began)}
+	for f := range b.Frames() {
+		if bytes.HasPrefix(f.JSON(), []byte(`{"push":"message"`)) {
+			a.messages++
+		}
+	}
+	if a.messages > 0 {
+		c.batches = append(c.batches, a)
+	}
+}
+
+func (c *clocked) Recover([]protocol.Frame) {}
+
+// A room rests after it has told its members something, the longer the more
+// they are: what is said meanwhile comes in one piece when the rest is over, and
+// what is said later comes at once. Small rooms never rest.
+func TestLargeRoomGathers(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		members int
+		gather  time.Duration
+		every   time.Duration
+		want    []arrival // of six messages
+	}{
+		{"loud", 1000, time.Second, 4 * time.Millisecond, []arrival{{0, 1}, {15 * time.Millisecond, 3}, {30 * time.Millisecond, 2}}},
+		{"half as many", 500, time.Second, 4 * time.Millisecond, []arrival{{0, 1}, {7500 * time.Microsecond, 1}, {15 * time.Millisecond, 2}, {22500 * time.Microsecond, 2}}},
+		{"quiet", 1000, time.Second, 15 * time.Millisecond, []arrival{{0, 1}, {15 * time.Millisecond, 1}, {30 * time.Millisecond, 1}, {45 * time.Millisecond, 1}, {60 * time.Millisecond, 1}, {75 * time.Millisecond, 1}}},
+		{"bounded", 1000, 10 * time.Millisecond, 3 * time.Millisecond, []arrival{{0, 1}, {10 * time.Millisecond, 3}, {20 * time.Millisecond, 2}}},
+		{"never", 1000, 0, time.Millisecond, []arrival{{0, 1}, {1 * time.Millisecond, 1}, {2 * time.Millisecond, 1}, {3 * time.Millisecond, 1}, {4 * time.Millisecond, 1}, {5 * time.Millisecond, 1}}},
+		{"small", 32, time.Second, 100 * time.Microsecond, []arrival{{0, 1}, {100 * time.Microsecond, 1}, {200 * time.Microsecond, 1}, {300 * time.Microsecond, 1}, {400 * time.Microsecond, 1}, {500 * time.Microsecond, 1}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := options
+				o.Gather = test.gather
+				h, _ := start(t, membroker.New(), "1111", o)
+				speaker := join(t, h, "lobby", "alice", &listener{}, nil)
+				ears := make([]*clocked, test.members-1)
+				for i := range ears {
+					ears[i] = &clocked{began: time.Now()}
+					if _, err := h.Join(t.Context(), "lobby", hub.Join{User: "bob", Receiver: ears[i]}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i := range 6 {
+					say(t, speaker, fmt.Sprint(i))
+					time.Sleep(test.every)
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				for i, e := range ears {
+					if !slices.Equal(e.batches, test.want) {
+						t.Fatalf("member %d heard %v, want %v", i, e.batches, test.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Who joins while a room rests hears what is said from then on, once; who leaves
+// hears nothing any more; who does not hear itself hears the others.
+func TestJoinWhileRoomRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options
+		o.Gather = time.Second
+		h, _ := start(t, membroker.New(), "1111", o)
+		for range 998 {
+			if _, err := h.Join(t.Context(), "lobby", hub.Join{User: "crowd", Receiver: deaf{}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var speaking, muted, leaving, late listener
+		speaker := join(t, h, "lobby", "alice", &speaking, nil)
+		quiet, err := h.Join(t.Context(), "lobby", hub.Join{User: "dora", Receiver: &muted, Options: mute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaver := join(t, h, "lobby", "bob", &leaving, nil)
+		a := say(t, speaker, "a").String()
+		synctest.Wait() // the room rests
+		b := say(t, speaker, "b").String()
+		say(t, quiet, "mine")
+		join(t, h, "lobby", "carol", &late, nil)
+		leaver.Leave()
+		c := say(t, speaker, "c").String()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, who := range []struct {
+			name string
+			ear  *listener
+			want []string
+		}{
+			{"the speaker", &speaking, []string{a, b, positionAfter(t, b), c}},
+			{"who does not hear itself", &muted, []string{a, b, c}},
+			{"who left", &leaving, []string{a}},
+			{"who came", &late, []string{c}},
+		} {
+			if got := who.ear.messages(); !slices.Equal(got, who.want) {
+				t.Errorf("%s heard %v, want %v", who.name, got, who.want)
+			}
+		}
+	})
+}
+
+func positionAfter(t *testing.T, s string) string {
+	t.Helper()
+	p, err := chat.ParsePosition(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Offset++
+	return p.String()
+}
+
+// However many come and go while a large room is told what is said, each hears
+// everything behind its join, once and in order, until it leaves.
+func TestCrowdComesAndGoes(t *testing.T) {
+	h, _ := start(t, membroker.New(), "1111", options)
+	speaker := join(t, h, "lobby", "alice", &listener{}, nil)
+	talking, hush := context.WithCancel(t.Context())
+	var crowd sync.WaitGroup
+	ears := make([][]*listener, 8)
+	for i := range ears {
+		crowd.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 7))
+			var here []*hub.Member
+			for talking.Err() == nil {
+				if len(here) < 20 && random.IntN(2) == 0 {
+					l := &listener{}
+					m, err := h.Join(context.Background(), "lobby", hub.Join{User: "guest", Receiver: l})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					here, ears[i] = append(here, m), append(ears[i], l)
+				} else if len(here) > 0 {
+					at := random.IntN(len(here))
+					here[at].Leave()
+					here = slices.Delete(here, at, at+1)
+				}
+			}
+			for _, m := range here {
+				m.Leave()
+			}
+		})
+	}
+	for i := range 500 {
+		say(t, speaker, fmt.Sprint(i))
+	}
+	hush()
+	crowd.Wait()
+	heard, some := 0, 0
+	for _, l := range slices.Concat(ears...) {
+		l.mu.Lock()
+		at, err := chat.ParsePosition(l.heard[0].Pos) // joined
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range l.heard[1:] {
+			if x.Push != "message" {
+				continue
+			}
+			if want := positionAfter(t, at.String()); x.Pos != want && !at.IsZero() {
+				t.Fatalf("heard %s behind %s", x.Pos, at)
+			}
+			at, _ = chat.ParsePosition(x.Pos)
+			some++
+		}
+		heard++
+		l.mu.Unlock()
+	}
+	if heard < 100 || some < 1000 {
+		t.Errorf("%d came and heard %d messages: too few to tell anything", heard, some)
+	}
+}

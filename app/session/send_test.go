@@ -1,0 +1,93 @@
+package session_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+	"github.com/chatring/chatring/app/session"
+)
+
+// An open transport takes at once as many bytes as it has place for; Write waits
+// until it is let.
+type open struct {
+	conn
+	place int
+
+	mu    sync.Mutex
+	bytes []byte
+	tried int
+}
+
+func (o *open) TryWrite(b protocol.Batch) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tried++
+	n := min(len(b), o.place)
+	o.place -= n
+	o.bytes = append(o.bytes, b[:n]...)
+	return n
+}
+
+func (o *open) Write(batches []protocol.Batch) (bool, protocol.CloseCode) {
+	<-o.let
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, b := range batches {
+		o.bytes = append(o.bytes, b...)
+	}
+	return true, 0
+}
+
+// sentOver sends 100 frames over a transport that takes so many bytes at once,
+// and has the rest taken when all have been sent. It returns the frames that came
+// and how often something was tried.
+func sentOver(t *testing.T, place int) (frames []string, tried int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o := &open{conn: conn{let: make(chan struct{})}, place: place}
+		limits := &session.Limits{Outbox: 1 << 20}
+		s := session.New(nil, session.Who{User: "alice", Rights: chat.AllRights{}}, o, limits, nil)
+		for n := range 100 {
+			s.Send(frame(n).Batch())
+		}
+		close(o.let)
+		synctest.Wait()
+		for f := range protocol.Batch(o.bytes).Frames() {
+			frames = append(frames, string(f.JSON()))
+		}
+		tried = o.tried
+	})
+	return frames, tried
+}
+
+// What the transport takes at once is not queued; what it does not take waits,
+// and everything behind it, in order, wherever it was cut.
+func TestWhatIsTakenAtOnceDoesNotWait(t *testing.T) {
+	var want []string
+	for n := range 100 {
+		want = append(want, string(frame(n).JSON()))
+	}
+	size := frame(0).Size()
+	for place := range 3 * size {
+		if got, tried := sentOver(t, place); !slices.Equal(got, want) || tried != place/size+1 {
+			t.Fatalf("with place for %d bytes %d writes were tried, want %d, and came %v", place, tried, place/size+1, got)
+		}
+	}
+	if got, tried := sentOver(t, 1<<20); !slices.Equal(got, want) || tried != 100 {
+		t.Errorf("with place for all %d writes were tried, and came %v", tried, got)
+	}
+}
+
+// A batch that is taken at once costs no allocation.
+func TestSendAllocatesNothing(t *testing.T) {
+	s := session.New(nil, session.Who{User: "alice"}, hole{}, &session.Limits{Outbox: 1 << 20}, nil)
+	b := frame(1).Batch()
+	if n := testing.AllocsPerRun(100, func() { s.Send(b) }); n != 0 {
+		t.Errorf("Send allocates %v times", n)
+	}
+}
+
