@@ -34,13 +34,13 @@ func cutFrame(b []byte) (f frame, size int, err error) {
 		return frame{}, 0, nil
 	}
 	length, head := uint64(b[1]&0x7f), 2
-	switch {
-	case length == 126:
+	switch length {
+	case 126:
 		if len(b) < 4 {
 			return frame{}, 0, nil
 		}
 		length, head = uint64(binary.BigEndian.Uint16(b[2:])), 4
-	case length == 127:
+	case 127:
 		if len(b) < 10 {
 			return frame{}, 0, nil
 		}

@@ -30,6 +30,7 @@ type member struct {
 	fd       int
 	number   int  // by which epoll knows it
 	open     bool // the handshake is done
+	epoll    int
 	watched  bool // epoll tells when the socket takes more
 	carry    []byte
 	part     []byte // of a message that a stream has not finished
@@ -65,6 +66,11 @@ type ear interface {
 // that is heard costs no allocation, no lock and no change of goroutine. A loop
 // has whole rooms, so that no two have anything to do with each other.
 //
+// Members that nobody times can be set aside: their sockets have an epoll
+// instance of their own, on which the loop never sleeps, and are looked at every
+// beat. Over the loopback the sender does the receiver's part too, and to wake
+// somebody for each delivery would cost the server as much again as the delivery.
+//
 // Only the goroutine that calls turn may call the rest, but for deliveries.
 type loop struct {
 	// Static.
@@ -75,7 +81,10 @@ type loop struct {
 	tokens  []string
 
 	epoll   int
-	timer   int // the metronome's, if there is one
+	aside   int   // the epoll of members that are set aside
+	timers  []int // file descriptors
+	beats   int   // the one of them that says when to look at those set aside
+	behind  bool  // there is more to read of those set aside
 	events  [128]unix.EpollEvent
 	members []*member // by number; nil: free
 	free    []int
@@ -110,9 +119,14 @@ func newLoop(base string, w wire, tokens []string) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
+	aside, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
 	return &loop{
 		address: &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}, host: u.Host,
-		wire: w, traits: w.traits(), tokens: tokens, epoll: epoll, buf: make([]byte, 128<<10),
+		wire: w, traits: w.traits(), tokens: tokens, epoll: epoll, aside: aside, buf: make([]byte, 128<<10),
 	}, nil
 }
 
@@ -147,7 +161,7 @@ func (l *loop) connect(m *member) error {
 	} else {
 		l.members = append(l.members, m)
 	}
-	m.watched = false
+	m.epoll, m.watched = l.epoll, false
 	l.unflushed(m)
 	return l.watch(unix.EPOLL_CTL_ADD, m)
 }
@@ -158,7 +172,7 @@ func (l *loop) watch(op int, m *member) error {
 	if m.watched {
 		event.Events |= unix.EPOLLOUT
 	}
-	if err := unix.EpollCtl(l.epoll, op, m.fd, &event); err != nil {
+	if err := unix.EpollCtl(m.epoll, op, m.fd, &event); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return nil
@@ -195,36 +209,53 @@ func (l *loop) close(m *member) {
 	m.fd = -1
 }
 
-// metronome makes turns end at least as often as this.
-func (l *loop) metronome(every time.Duration) error {
+// tick makes turns end at least as often as this. It returns the timer.
+func (l *loop) tick(every time.Duration) (int, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
-		return fmt.Errorf("timerfd_create: %w", err)
+		return 0, fmt.Errorf("timerfd_create: %w", err)
 	}
-	l.timer = fd
+	l.timers = append(l.timers, fd)
 	beat := unix.NsecToTimespec(every.Nanoseconds())
 	if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: beat, Value: beat}, nil); err != nil {
-		return fmt.Errorf("timerfd_settime: %w", err)
+		return 0, fmt.Errorf("timerfd_settime: %w", err)
 	}
-	// By edges, so that nobody need read it.
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(^fd)} // numbers of members are not negative
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
-		return fmt.Errorf("epoll_ctl: %w", err)
+		return 0, fmt.Errorf("epoll_ctl: %w", err)
 	}
-	return nil
+	return fd, nil
+}
+
+// setAside sets members aside from here on, to be looked at every beat.
+func (l *loop) setAside(members []*member, beat time.Duration) error {
+	for _, m := range members {
+		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, m.fd, nil); err != nil {
+			return fmt.Errorf("epoll_ctl: %w", err)
+		}
+		m.epoll = l.aside
+		if err := l.watch(unix.EPOLL_CTL_ADD, m); err != nil {
+			return err
+		}
+	}
+	if len(members) == 0 {
+		return nil
+	}
+	timer, err := l.tick(beat)
+	l.beats = timer
+	return err
 }
 
 // end closes everything.
 func (l *loop) end() {
-	if l.timer > 0 {
-		unix.Close(l.timer)
-	}
 	for _, m := range l.members {
 		if m != nil {
 			l.close(m)
 		}
 	}
-	unix.Close(l.epoll)
+	for _, fd := range append(l.timers, l.epoll, l.aside) {
+		unix.Close(fd)
+	}
 }
 
 // turn waits for what sockets have to say, for a while at most, and lets the
@@ -232,12 +263,35 @@ func (l *loop) end() {
 // is due meanwhile.
 func (l *loop) turn(wait time.Duration) error {
 	l.flush()
-	n, err := unix.EpollWait(l.epoll, l.events[:], int(wait.Milliseconds()))
+	if l.behind {
+		wait = 0
+	}
+	if err := l.wait(l.epoll, wait); err != nil {
+		return err
+	}
+	if l.behind {
+		if err := l.wait(l.aside, 0); err != nil {
+			return err
+		}
+	}
+	l.flush()
+	l.deliveries.Store(l.heard)
+	return nil
+}
+
+// wait serves the sockets of which an epoll instance has something to tell.
+func (l *loop) wait(epoll int, wait time.Duration) error {
+	n, err := unix.EpollWait(epoll, l.events[:], int(wait.Milliseconds()))
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("epoll_wait: %w", err)
 	}
+	if epoll == l.aside {
+		l.behind = n == len(l.events)
+	}
 	for _, e := range l.events[:max(n, 0)] {
-		if e.Fd < 0 { // the metronome
+		if timer := ^int(e.Fd); timer >= 0 {
+			_, _ = unix.Read(timer, l.buf[:8]) // which winds it up again
+			l.behind = l.behind || timer == l.beats
 			continue
 		}
 		m := l.members[e.Fd]
@@ -251,8 +305,6 @@ func (l *loop) turn(wait time.Duration) error {
 			l.read(m)
 		}
 	}
-	l.flush()
-	l.deliveries.Store(l.heard)
 	return nil
 }
 

@@ -120,6 +120,7 @@ type target struct {
 	pids    []int
 	threads int
 	file    string
+	size    int // of data, for verbs that say something
 }
 
 // flags makes the flags that every verb has.
@@ -164,13 +165,22 @@ func (t *target) parse(f *flag.FlagSet, args []string) error {
 	if f.NArg() > 0 {
 		return misuse("unknown argument: %s", f.Arg(0))
 	}
-	if t.wire = wires[t.name]; t.wire == nil {
+	speak, ok := wires[t.name]
+	switch {
+	case !ok:
 		return misuse("unknown wire: %s", t.name)
-	}
-	if t.threads < 1 {
+	case t.threads < 1:
 		return misuse("-threads is at least 1")
+	case f.Lookup("bytes") != nil && t.size < leastData:
+		return misuse("-bytes is at least %d", leastData)
 	}
+	t.wire = speak(t.size)
 	return nil
+}
+
+// sized adds the flag of verbs that say something.
+func (t *target) sized(f *flag.FlagSet) {
+	f.IntVar(&t.size, "bytes", 64, fmt.Sprintf("bytes of data in each message, %d at least", leastData))
 }
 
 func write(path string, v any) error {

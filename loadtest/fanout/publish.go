@@ -86,7 +86,7 @@ func publish(ctx context.Context, args []string, out io.Writer) error {
 	sessions := f.Int("sessions", 256, "sessions that publish")
 	rooms := f.Int("rooms", 0, "rooms over which they are spread (0: a room for each)")
 	window := f.Int("window", 16, "messages of a session that are not answered")
-	size := f.Int("bytes", 64, fmt.Sprintf("bytes of data in each message, %d at least", leastData))
+	t.sized(f)
 	warm := f.Duration("warm", 2*time.Second, "how long to publish before measuring")
 	duration := f.Duration("duration", 10*time.Second, "how long to measure")
 	if err := t.parse(f, args); err != nil {
@@ -98,8 +98,8 @@ func publish(ctx context.Context, args []string, out io.Writer) error {
 	switch {
 	case !t.wire.traits().acks:
 		return misuse("-wire %s has no acknowledgements", t.name)
-	case *sessions < 1 || *rooms < 1 || *sessions%*rooms != 0 || *window < 1 || *size < leastData:
-		return misuse("-sessions is a multiple of -rooms, -window at least 1, -bytes at least %d", leastData)
+	case *sessions < 1 || *rooms < 1 || *sessions%*rooms != 0 || *window < 1:
+		return misuse("-sessions is a multiple of -rooms, -window at least 1")
 	}
 	c, err := newCrowd(t, *rooms, *sessions / *rooms)
 	if err != nil {
@@ -109,7 +109,7 @@ func publish(ctx context.Context, args []string, out io.Writer) error {
 	if err := c.join(ctx); err != nil {
 		return err
 	}
-	r := &publishFigures{At: time.Now(), URL: t.url, Wire: t.name, Sessions: *sessions, Rooms: *rooms, Window: *window, Size: *size}
+	r := &publishFigures{At: time.Now(), URL: t.url, Wire: t.name, Sessions: *sessions, Rooms: *rooms, Window: *window, Size: t.size}
 	if err := r.measure(ctx, c, t, *warm, *duration); err != nil {
 		return err
 	}

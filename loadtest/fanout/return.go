@@ -66,7 +66,7 @@ func comeBack(ctx context.Context, args []string, out io.Writer) error {
 	missed := f.Int("missed", 256, "messages that they miss")
 	rounds := f.Int("rounds", 100, "how often each of them returns")
 	parallel := f.Int("parallel", 8, "members that are returning at a time")
-	size := f.Int("bytes", 64, fmt.Sprintf("bytes of data in each message, %d at least", leastData))
+	t.sized(f)
 	if err := t.parse(f, args); err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func comeBack(ctx context.Context, args []string, out io.Writer) error {
 		return misuse("-wire %s has no positions", t.name)
 	case len(t.pids) == 0:
 		return misuse("-pid is needed")
-	case *n < 1 || *rooms < 1 || *n%*rooms != 0 || *missed < 1 || *rounds < 1 || *parallel < 1 || *size < leastData:
-		return misuse("-n is a multiple of -rooms, -missed, -rounds and -parallel are at least 1, -bytes at least %d", leastData)
+	case *n < 1 || *rooms < 1 || *n%*rooms != 0 || *missed < 1 || *rounds < 1 || *parallel < 1:
+		return misuse("-n is a multiple of -rooms, -missed, -rounds and -parallel are at least 1")
 	}
 	c, err := newCrowd(t, *rooms, *n / *rooms + 1)
 	if err != nil {
@@ -87,7 +87,7 @@ func comeBack(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	r := &returnFigures{
-		At: time.Now(), URL: t.url, Members: *n, Rooms: *rooms, Parallel: *parallel, Rounds: *rounds, Missed: *missed, Size: *size,
+		At: time.Now(), URL: t.url, Members: *n, Rooms: *rooms, Parallel: *parallel, Rounds: *rounds, Missed: *missed, Size: t.size,
 	}
 	if err := r.measure(ctx, c, t); err != nil {
 		return err

@@ -91,7 +91,7 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 	publishers := f.Int("publishers", 16, "members of each room that speak, in turn: a node runs one session's commands one by one")
 	rate := f.Float64("rate", 0, "messages per second in all (0: closed loop, as many as are heard)")
 	window := f.Int64("window", 64, "closed loop: messages of a room that not every member has heard yet")
-	size := f.Int("bytes", 64, fmt.Sprintf("bytes of data in each message, %d at least", leastData))
+	t.sized(f)
 	warm := f.Duration("warm", 2*time.Second, "how long to talk before measuring")
 	duration := f.Duration("duration", 10*time.Second, "how long to measure")
 	samples := f.Int("samples", 32, "members of each room that time their deliveries")
@@ -101,8 +101,8 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 	switch {
 	case *rooms < 1 || *members < 1 || *publishers < 1 || *window < 1 || *rate < 0 || *samples < 0:
 		return misuse("-rooms, -members, -publishers and -window are at least 1, -rate and -samples at least 0")
-	case *size < leastData || *publishers > maxPublishers:
-		return misuse("-bytes is at least %d, -publishers at most %d", leastData, maxPublishers)
+	case *publishers > maxPublishers:
+		return misuse("-publishers is at most %d", maxPublishers)
 	}
 
 	c, err := newCrowd(t, *rooms, *members)
@@ -121,7 +121,7 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 	}
 	r := &talkFigures{
 		At: time.Now(), URL: t.url, Wire: t.name, Rooms: *rooms, Members: *members, Publishers: min(*publishers, *members),
-		Rate: *rate, Size: *size, Threads: len(c.loops), CPUs: runtime.NumCPU(),
+		Rate: *rate, Size: t.size, Threads: len(c.loops), CPUs: runtime.NumCPU(),
 	}
 	if *rate == 0 {
 		r.Window = int(*window)
@@ -181,6 +181,15 @@ func newTalker(l *loop, rooms []*room, r *talkFigures, p *phase) *talker {
 	return t
 }
 
+// Beats, for members that are set aside. In the open loop nothing waits for
+// them, and a socket holds what comes meanwhile; the count of deliveries lags by
+// up to a beat, at both ends of the interval. In the closed loop the room waits
+// for all its members, so that a long beat would make it speak in bursts.
+const (
+	openBeat   = 50 * time.Millisecond
+	closedBeat = 2 * time.Millisecond
+)
+
 // finest is the shortest time to which a talker sleeps. What is due within it is
 // said at once.
 const finest = 200 * time.Microsecond
@@ -188,18 +197,31 @@ const finest = 200 * time.Microsecond
 // run talks until it is hushed, and then waits for what is under way.
 func (t *talker) run(ctx context.Context) error {
 	t.ear = &t.listener
+	beat := openBeat
+	if t.every == 0 {
+		beat = closedBeat
+	}
+	if err := t.setAside(t.untimed(), beat); err != nil {
+		return err
+	}
+	t.next = now()
 	if t.every > 0 {
-		if err := t.metronome(max(t.every, finest)); err != nil {
+		if _, err := t.tick(max(t.every, finest)); err != nil {
 			return err
 		}
 	}
-	for t.next = now(); !t.phase.hushed.Load(); {
+	for !t.phase.hushed.Load() {
 		t.speak()
 		if err := t.listen(ctx, t.loop); err != nil {
 			return err
 		}
 	}
 	return t.await(ctx, t.loop, func() bool { return missing(t.all) == 0 })
+}
+
+// untimed are the members that time neither deliveries nor acknowledgements.
+func (t *talker) untimed() []*member {
+	return slices.DeleteFunc(members(t.all), func(m *member) bool { return m.sample || m.place < t.publishers })
 }
 
 // speak says what is due.

@@ -5,8 +5,8 @@ package main
 type wire interface {
 	// traits are what is the same for all its messages.
 	traits() traits
-	// request is what the handshake asks for, and whether a token is needed
-	// besides, which goes into a header of its own.
+	// request is what the handshake asks for. A token goes into a header of its
+	// own.
 	request(room, user string) (target, subprotocol string)
 	// greet is what a member says first, nil when the handshake is enough.
 	greet(room string) []byte
@@ -50,10 +50,11 @@ type note struct {
 	epoch, offset uint64
 }
 
-// wires are all that this program speaks, by name.
-var wires = map[string]wire{
-	"chatring": chatring{},
-	"socketio": socketio{},
-	"nats":     nats{},
-	"plain":    plain{},
+// wires make all that this program speaks, by name; size is that of the data of
+// all messages.
+var wires = map[string]func(size int) wire{
+	"chatring": func(size int) wire { return chatring{size} },
+	"socketio": func(int) wire { return socketio{} },
+	"nats":     func(int) wire { return nats{} },
+	"plain":    func(int) wire { return plain{} },
 }

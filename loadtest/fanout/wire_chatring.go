@@ -7,7 +7,7 @@ import (
 )
 
 // chatring is the wire of docs/protocol.md.
-type chatring struct{}
+type chatring struct{ size int }
 
 func (chatring) traits() traits { return traits{opcode: opText, acks: true} }
 
@@ -28,14 +28,23 @@ func (chatring) publish(b []byte, id uint64, room string, data []byte) []byte {
 	return append(b, '}')
 }
 
-func (chatring) read(b []byte, _ string, n *note) ([]byte, bool) {
+const (
+	messageHead = `{"push":"message","room":"`
+	posHead     = `","pos":"`
+)
+
+// read finds in a message what is ours by where it stands: the position behind
+// the room, the data at the end. Searching for it would cost as much as all else
+// that this program does with a delivery.
+func (c chatring) read(b []byte, room string, n *note) ([]byte, bool) {
 	*n = note{text: b}
 	switch {
-	case bytes.HasPrefix(b, []byte(`{"push":"message"`)):
+	case bytes.HasPrefix(b, []byte(messageHead)):
 		n.kind = message
-		n.epoch, n.offset = positionIn(b)
-		if _, data, ok := bytes.Cut(b, []byte(`"data":`)); ok {
-			n.data = data[:len(data)-1]
+		pos := len(messageHead) + len(room) + len(posHead)
+		if data := len(b) - len("}") - c.size; data > pos {
+			n.epoch, n.offset = position(b[pos:])
+			n.data = b[data : len(b)-len("}")]
 		}
 	case bytes.HasPrefix(b, []byte(`{"id":`)):
 		n.kind = reply
@@ -43,16 +52,16 @@ func (chatring) read(b []byte, _ string, n *note) ([]byte, bool) {
 		n.failed = bytes.Contains(b, []byte(`"error":`))
 	case bytes.HasPrefix(b, []byte(`{"push":"joined"`)):
 		n.kind = joined
-		n.epoch, n.offset = positionIn(b)
+		_, pos, _ := bytes.Cut(b, []byte(`"pos":"`))
+		n.epoch, n.offset = position(pos)
 	case bytes.HasPrefix(b, []byte(`{"error":`)):
 		n.kind = refused
 	}
 	return nil, true
 }
 
-// positionIn reads the position of a push.
-func positionIn(b []byte) (epoch, offset uint64) {
-	_, b, _ = bytes.Cut(b, []byte(`"pos":"`))
+// position reads the position that b begins with.
+func position(b []byte) (epoch, offset uint64) {
 	epoch, b = leadingNumber(b)
 	if len(b) > 0 && b[0] == '-' {
 		offset, _ = leadingNumber(b[1:])
