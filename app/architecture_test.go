@@ -77,8 +77,8 @@ type goPackage struct {
 	imports map[string]string // path → the file that has it; without those of tests
 }
 
-// goPackages reads every package of the repository, whose root is the parent
-// of this folder, by folder.
+// goPackages reads every package of this module, whose root is the parent of
+// this folder, by folder.
 func goPackages(t *testing.T) map[string]*goPackage {
 	t.Helper()
 	packages := map[string]*goPackage{}
@@ -88,6 +88,8 @@ func goPackages(t *testing.T) map[string]*goPackage {
 			return err
 		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "build" || strings.HasPrefix(d.Name(), ".") && d.Name() != ".."):
 			return fs.SkipDir
+		case d.IsDir() && file != ".." && isModule(file):
+			return fs.SkipDir // another one, which go.mod knows nothing of
 		case filepath.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go"):
 			return nil
 		}
@@ -111,6 +113,11 @@ func goPackages(t *testing.T) map[string]*goPackage {
 		t.Fatalf("found %d packages: this test looks in the wrong place", len(packages))
 	}
 	return packages
+}
+
+func isModule(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "go.mod"))
+	return err == nil
 }
 
 func (p *goPackage) add(file string, f *ast.File) {
