@@ -74,10 +74,15 @@ func parse(args []string) (options, error) {
 		f.PrintDefaults()
 		fmt.Fprint(f.Output(), after)
 	}
-	if err := f.Parse(args); err != nil {
-		return o, err
+	for rest := args; ; rest = f.Args()[1:] { // rows may stand before flags
+		if err := f.Parse(rest); err != nil {
+			return o, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		o.names = append(o.names, f.Arg(0))
 	}
-	o.names = f.Args()
 	if only != "" {
 		o.only = strings.Split(only, ",")
 	}

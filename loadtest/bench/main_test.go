@@ -21,6 +21,7 @@ func TestParse(t *testing.T) {
 		{"--redraw --write", "measures nothing"},
 		{"--runs 0", "more than 0"},
 		{"--only chatring,socket.io", `no system "socket.io"`},
+		{"closed --only chatring scale --runs 0", "more than 0"},
 		{"--only nats publish", "no line"},
 		{"closd", `no row "closd"`},
 	} {
