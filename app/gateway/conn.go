@@ -72,7 +72,7 @@ func newConn(g *Gateway, raw net.Conn, early []byte) *conn {
 	if s, ok := raw.(syscall.Conn); ok {
 		c.direct, _ = s.SyscallConn() // fails when closed: so will all else
 	}
-	c.reading = wire{Conn: raw, conn: c, early: early, limit: g.opts.MaxMessage + floodAllowance}
+	c.reading = wire{Conn: receiving(raw, c.direct), conn: c, early: early, limit: g.opts.MaxMessage + floodAllowance}
 	return c
 }
 

@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,29 +30,74 @@ func TestGoroutines(t *testing.T) {
 	})
 }
 
+// An idle session takes a stack that has never grown, and not much beside it. The
+// race detector doubles the stack, so that scripts/test runs this without it, too.
+func TestIdleMemory(t *testing.T) {
+	const sessions = 500
+	mostHeap, mostStack := int64(5<<10), int64(3<<10) // both ends of the connection
+	if hasRaceDetector() {
+		mostStack *= 2
+	}
+	n := serve(t)
+	join := func(path string) {
+		c := n.bare(t, path)
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	join("/ws/chat/lobby?user=first")
+	heapBefore, stacksBefore := held()
+	for i := range sessions {
+		join(fmt.Sprintf("/ws/chat/room%d?user=u%d", i/10, i))
+	}
+	heap, stacks := held()
+	if got := (heap - heapBefore) / sessions; got > mostHeap {
+		t.Errorf("an idle session holds %d bytes of the heap, want at most %d", got, mostHeap)
+	}
+	if got := (stacks - stacksBefore) / sessions; got > mostStack {
+		t.Errorf("an idle session holds %d bytes of stacks, want at most %d", got, mostStack)
+	}
+}
+
+func hasRaceDetector() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// held is how many bytes are in use, of the heap and of stacks.
+func held() (heap, stacks int64) {
+	runtime.GC()
+	runtime.GC() // what pools hold survives the first
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(s)
+	return int64(s[0].Value.Uint64()), int64(s[1].Value.Uint64()) // #nosec G115 -- far from it
+}
+
+// bare opens a socket that has joined. Nothing holds it but what is returned.
+func (n *node) bare(t *testing.T, path string) net.Conn {
+	t.Helper()
+	c, err := n.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, request(path, nil)); err != nil {
+		t.Fatal(err)
+	}
+	heard := make([]byte, 0, 4<<10)
+	for !strings.Contains(string(heard), `"joined"`) {
+		some, err := c.Read(heard[len(heard):cap(heard)])
+		if heard = heard[:len(heard)+some]; err != nil {
+			t.Fatalf("%v after %q", err, heard)
+		}
+	}
+	return c
+}
+
 // A socket that is gone leaves nothing behind, though its user has another one
 // that stays.
 func TestGoneSocketsLeaveNothing(t *testing.T) {
 	const sockets = 1000
 	n := serve(t)
 	n.upgraded(t, "/ws/chat/lobby?user=alice", "").hear("joined")
-	use := func() {
-		c, err := n.dial()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = c.Close() }()
-		if _, err := io.WriteString(c, request("/ws/chat/lobby?user=alice", nil)); err != nil {
-			t.Fatal(err)
-		}
-		heard := make([]byte, 0, 4<<10)
-		for !strings.Contains(string(heard), `"joined"`) {
-			some, err := c.Read(heard[len(heard):cap(heard)])
-			if heard = heard[:len(heard)+some]; err != nil {
-				t.Fatalf("%v after %q", err, heard)
-			}
-		}
-	}
+	use := func() { _ = n.bare(t, "/ws/chat/lobby?user=alice").Close() }
 	gone := func() bool { return n.counted(t, "chatring_connections", "") == 1 }
 	use()
 	eventually(t, "the first socket to be gone", gone)

@@ -1,0 +1,60 @@
+package gateway
+
+import (
+	"io"
+	"net"
+	"syscall"
+)
+
+// A receiver reads from a socket, and waits with less on the stack than
+// net.Conn.Read does: together with what gws has there it fits into the 2 KiB with
+// which every goroutine begins, so that a socket from which nothing comes takes no
+// more. Read belongs to one goroutine.
+type receiver struct {
+	net.Conn
+	direct syscall.RawConn
+	do     func(fd uintptr) (done bool) // receive; each binding of it is an allocation
+
+	// Of the read that is under way.
+	b   []byte
+	n   int
+	err error
+}
+
+// receiving returns a receiver from c; or c itself, if it is no socket.
+func receiving(c net.Conn, direct syscall.RawConn) net.Conn {
+	if direct == nil {
+		return c
+	}
+	r := &receiver{Conn: c, direct: direct}
+	r.do = r.receive
+	return r
+}
+
+// Read implements net.Conn.
+func (r *receiver) Read(b []byte) (int, error) {
+	r.b = b
+	if err := r.direct.Read(r.do); err != nil {
+		return 0, err
+	}
+	return r.n, r.err
+}
+
+// receive reads what there is. When there is nothing it is called again, as soon
+// as there may be something.
+func (r *receiver) receive(fd uintptr) (done bool) {
+	n, err := syscall.Read(int(fd), r.b) // #nosec G115 -- a descriptor
+	for err == syscall.EINTR {           //nolint:errorlint // an errno, as it comes from the kernel
+		n, err = syscall.Read(int(fd), r.b) // #nosec G115 -- a descriptor
+	}
+	switch {
+	case err == syscall.EAGAIN: //nolint:errorlint // the same
+		return false
+	case err != nil:
+		n = 0 // it is -1
+	case n == 0 && len(r.b) > 0:
+		err = io.EOF
+	}
+	r.n, r.err = n, err
+	return true
+}
