@@ -139,7 +139,7 @@ var Knobs = []Knob{
 	{"gateway.handshakes", 2000, 0, "Requests for a socket that this node looks at each second, over time; more are refused with 503, and HAProxy asks the next node. 0: no limit."},
 	{"gateway.handshake_burst", 4000, 1, "How many requests for a socket may come at the same moment. Raise it and gateway.handshakes when many come back at once and processors are idle."},
 	{"gateway.max_message", 16384, 1, "Longest message of a client, in bytes. A socket may make the node hold this much."},
-	{"gateway.read_buffer", 1024, 1, "Read buffer of each socket, in bytes. Raise it when clients send much."},
+	{"gateway.read_buffer", 256, 1, "Read buffer of each socket, in bytes. A longer command takes one more system call: raise it when most are longer."},
 	{"gateway.ping", 25 * time.Second, time.Second, "How often each socket is pinged. Keep it well below HAProxy's timeout tunnel."},
 	{"gateway.pong_timeout", 10 * time.Second, time.Millisecond, "How long a socket may stay silent after a ping was due. Raise it for bad mobile networks."},
 	{"gateway.write_timeout", 10 * time.Second, time.Millisecond, "How long a socket's peer may take nothing of what is written before it is closed as a slow consumer. Whatever it takes begins the time anew."},

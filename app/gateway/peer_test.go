@@ -50,7 +50,7 @@ func options() setup {
 		broker: membroker.New().Node("1111"),
 		window: 256,
 		gateway: gateway.Options{
-			Shard: "1111", MaxConnections: 1000, MaxMessage: 16 << 10, ReadBuffer: 1 << 10,
+			Shard: "1111", MaxConnections: 1000, MaxMessage: 16 << 10, ReadBuffer: 256,
 			Ping: 25 * time.Second, PongTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
 			Session: session.Limits{Outbox: 256 << 10, Rooms: 16, CommandTimeout: 4 * time.Second, Strikes: 3},
 		},
