@@ -14,12 +14,13 @@ import (
 // A bench has what all rows need: the programs, and a folder to work in.
 type bench struct {
 	options
-	root   string // of the repository
-	dir    string // for programs and state
-	own    bool   // dir is removed at the end
-	node   string // program
-	fanout string // program, the generator
-	peers  map[string]string
+	root   string            // of the repository
+	dir    string            // for programs and state
+	own    bool              // dir is removed at the end
+	node   string            // program
+	fanout string            // program, the generator
+	peers  map[string]string // their programs
+	absent map[string]error  // peers that cannot be had, and why
 
 	machine machine
 	commit  string
@@ -36,7 +37,7 @@ func newBench(ctx context.Context, o options, picked []row) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, root: root, dir: o.work, begun: time.Now(), peers: make(map[string]string)}
+	b := &bench{options: o, root: root, dir: o.work, begun: time.Now(), peers: make(map[string]string), absent: make(map[string]error)}
 	if b.dir == "" {
 		if b.dir, err = os.MkdirTemp("", "bench"); err != nil {
 			return nil, err
@@ -51,6 +52,10 @@ func newBench(ctx context.Context, o options, picked []row) (*bench, error) {
 }
 
 func (b *bench) prepare(ctx context.Context, picked []row) (err error) {
+	b.machine = thisMachine(ctx)
+	if b.machine.Load > 0.5 && !b.quick {
+		fmt.Fprintf(os.Stderr, "bench: this machine is not quiet (load %.1f): figures will be too low\n", b.machine.Load)
+	}
 	if b.commit, err = commitOf(ctx, b.root); err != nil {
 		return err
 	}
@@ -66,14 +71,8 @@ func (b *bench) prepare(ctx context.Context, picked []row) (err error) {
 	for _, r := range picked {
 		for _, l := range r.lines {
 			b.all += time.Duration(r.roundsOf(b.options)) * b.estimate(r)
-			if err := b.preparePeer(ctx, l.system); err != nil {
-				return err
-			}
+			b.preparePeer(ctx, l.system)
 		}
-	}
-	b.machine = thisMachine(ctx)
-	if b.machine.Load > 0.5 && !b.quick {
-		fmt.Fprintf(os.Stderr, "bench: this machine is not quiet (load %.1f): figures will be too low\n", b.machine.Load)
 	}
 	return nil
 }
@@ -124,7 +123,11 @@ func (b *bench) run(ctx context.Context, r row, l line) run {
 	result := run{Line: l.name, At: time.Now().UTC().Truncate(time.Second)}
 	ctx, cancel := context.WithTimeout(ctx, runMost+b.duration)
 	defer cancel()
-	dir, err := os.MkdirTemp(b.dir, "stage")
+	err := b.absent[l.system]
+	var dir string
+	if err == nil {
+		dir, err = os.MkdirTemp(b.dir, "stage")
+	}
 	if err == nil {
 		s := &stage{bench: b, dir: dir}
 		err = l.run(ctx, s, &result)

@@ -23,7 +23,8 @@ func testBench(t *testing.T) *bench {
 func TestMeasure(t *testing.T) {
 	b := testBench(t)
 	r := row{metrics: []metric{perCPU}, rounds: 5}
-	for _, name := range []string{ours, "lossy", "empty", "dead"} {
+	b.absent = map[string]error{"absent": errors.New("it cannot be had")}
+	for _, name := range []string{ours, "lossy", "empty", "dead", "absent"} {
 		r.lines = append(r.lines, line{name, name, func(_ context.Context, s *stage, of *run) error {
 			if _, err := os.Stat(s.dir); err != nil {
 				t.Error(err)
@@ -45,10 +46,10 @@ func TestMeasure(t *testing.T) {
 	for _, of := range m.Runs {
 		order = append(order, fmt.Sprint(of.Round, of.Line))
 	}
-	if want := []string{"1chatring", "1lossy", "1empty", "1dead", "2chatring", "2lossy", "2empty", "2dead"}; !slices.Equal(order, want) {
+	if want := []string{"1chatring", "1lossy", "1empty", "1dead", "1absent", "2chatring", "2lossy", "2empty", "2dead", "2absent"}; !slices.Equal(order, want) {
 		t.Errorf("the order is %v", order)
 	}
-	for i, want := range []string{"", "1 missing", "no deliveries_per_cpu_second was measured", "it is dead"} {
+	for i, want := range []string{"", "1 missing", "no deliveries_per_cpu_second was measured", "it is dead", "it cannot be had"} {
 		if of := m.Runs[i]; of.Wrong != want || (of.Figures == nil) != (i > 1) {
 			t.Errorf("%s: %q, %v", of.Line, of.Wrong, of.Figures)
 		}
@@ -95,7 +96,7 @@ func TestGenerate(t *testing.T) {
 	b.fanout = program(t, `for a; do [ "$last" != -json ] || file=$a; last=$a; done
 echo '{"seconds": 2, "deliveries": 300, "node_cpu_seconds": 0.5, "generator_cpu_seconds": 1, "publish_to_deliver_ms": {"p50": 3, "p99": 4}, "more": "'"$*"'"}' >"$file"
 echo deliveries 300
-echo "fanout: 2 missing" >&2
+echo "fanout: missing 2, out of order 0, error replies 10" >&2
 exit 1
 `)
 	s := &stage{bench: b, dir: t.TempDir()}
@@ -106,7 +107,7 @@ exit 1
 	if of.Figures[perCPU.key] != 600 || of.Figures[p99.key] != 4 || of.Figures[busy.key] != 0.25 || of.Figures[came.key] != 150 {
 		t.Errorf("figures %v", of.Figures)
 	}
-	if of.Wrong != "2 missing" {
+	if of.Wrong != "missing 2, error replies 10" {
 		t.Errorf("wrong: %q", of.Wrong)
 	}
 	var said struct{ More string }

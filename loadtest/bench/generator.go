@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,10 +52,7 @@ func (s *stage) generate(ctx context.Context, to server, of *run, found any, ver
 		return fmt.Errorf("fanout %s: %w\n%s", verb, errors.Join(failed, ctx.Err()), tail(string(said)))
 	}
 	if failed != nil { // it measured, and then
-		of.Wrong = strings.TrimPrefix(tail(string(said)), "fanout: ")
-		if i := strings.LastIndex(of.Wrong, "\nfanout: "); i >= 0 {
-			of.Wrong = of.Wrong[i+len("\nfanout: "):]
-		}
+		of.Wrong = complaint(string(said))
 	}
 	if err := json.Unmarshal(b, &of.Said); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(file), err)
@@ -63,6 +61,13 @@ func (s *stage) generate(ctx context.Context, to server, of *run, found any, ver
 		return fmt.Errorf("%s: %w", filepath.Base(file), err)
 	}
 	return nil
+}
+
+// complaint is what the generator says at its end, without what is 0 of it.
+func complaint(said string) string {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	parts := strings.Split(strings.TrimPrefix(lines[len(lines)-1], "fanout: "), ", ")
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return strings.HasSuffix(p, " 0") }), ", ")
 }
 
 // perPart adds what each part of a cluster has used, in microseconds for each of n.

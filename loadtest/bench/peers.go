@@ -3,29 +3,44 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 )
 
-// preparePeer builds or installs a peer, once.
-func (b *bench) preparePeer(ctx context.Context, system string) (err error) {
-	if system == ours || b.peers[system] != "" {
-		return nil
+// preparePeer builds or installs a peer, once. Without it the others can be measured.
+func (b *bench) preparePeer(ctx context.Context, system string) {
+	if system == ours || b.peers[system] != "" || b.absent[system] != nil {
+		return
 	}
 	module := filepath.Join(b.root, "loadtest", "peers")
+	var err error
 	switch system {
 	case "socketio":
 		b.peers[system] = filepath.Join(module, "socketio", "run")
-		if said, err := exec.CommandContext(ctx, b.peers[system], "--install").CombinedOutput(); err != nil {
-			return fmt.Errorf("install Socket.IO: %w\n%s", err, tail(string(said)))
-		}
+		err = b.installSocketIO(ctx)
 	case "nats":
 		b.peers[system], err = build(ctx, module, filepath.Join(b.dir, "nats-server"), "github.com/nats-io/nats-server/v2")
 	default:
 		b.peers[system], err = build(ctx, module, filepath.Join(b.dir, system), "./"+system)
 	}
-	return err
+	if err != nil {
+		b.absent[system] = err
+		fmt.Fprintf(os.Stderr, "bench: %s cannot be had: %v\n", titles[system], err)
+	}
+}
+
+func (b *bench) installSocketIO(ctx context.Context) error {
+	if _, err := exec.LookPath("npm"); err != nil {
+		if said, err := exec.CommandContext(ctx, filepath.Join(b.root, "scripts", "install-debian"), "nodejs", "npm").CombinedOutput(); err != nil {
+			return fmt.Errorf("install Node.js: %w\n%s", err, tail(string(said)))
+		}
+	}
+	if said, err := exec.CommandContext(ctx, b.peers["socketio"], "--install").CombinedOutput(); err != nil {
+		return fmt.Errorf("install Socket.IO: %w\n%s", err, tail(string(said)))
+	}
+	return nil
 }
 
 // peer is how a peer is started that listens on an address.

@@ -19,9 +19,10 @@ var centrifugoAlone = map[string]earlier{
 	"rate200": {centrifugo, figures{perCPU.key: 206_000, p50.key: 16, p99.key: 51}, 157_000},
 }
 
-// framePad makes the floor's frames as long as chatring's: what a message has there
-// beside its data.
-const framePad = "136"
+// floorFlags make the floor write as chatring does, or it were none: frames as long as
+// those that have room, position, sender, key and time beside the data; and all that a
+// room of 1,000 gathers in its rest (room.gather) in one piece.
+var floorFlags = []string{"-pad", "140", "-gather", "15ms"}
 
 // roomRow is one room on one server, whose core is its own.
 func roomRow(name string, l load, quick bool, asks string) row {
@@ -30,12 +31,12 @@ func roomRow(name string, l load, quick bool, asks string) row {
 		metrics: []metric{perCPU, p50, p99, came, busy, ownBusy},
 		ratios:  []ratio{better, ofFloor},
 		earlier: []earlier{centrifugoAlone[name]},
-		quick:   quick, beside: 5 * time.Second,
+		quick:   quick, beside: 4 * time.Second,
 	}
 	for _, system := range systems {
 		var args []string
 		if system == "floor" {
-			args = []string{"-pad", framePad}
+			args = floorFlags
 		}
 		r.lines = append(r.lines, line{titles[system], system, func(ctx context.Context, s *stage, of *run) error {
 			to, err := s.alone(ctx, system, args...)
@@ -137,11 +138,15 @@ func joinRow() row {
 				CPU float64 `json:"node_cpu_us_each"`
 			}
 			var found struct {
-				Back    errand `json:"join_after_missing"`
+				Back    errand `json:"return_after_missing"`
 				History errand `json:"history"`
-				Join    errand `json:"join_up_to_date"`
+				Join    errand `json:"return_up_to_date"`
 			}
-			err = s.generate(ctx, to, of, &found, "return")
+			var args []string
+			if s.quick {
+				args = []string{"-n", "50", "-rounds", "5"}
+			}
+			err = s.generate(ctx, to, of, &found, "return", args...)
 			of.Figures = figures{backCPU.key: found.Back.CPU, historyCPU.key: found.History.CPU, joinCPU.key: found.Join.CPU}
 			return err
 		}}},

@@ -21,7 +21,7 @@ func clusterRow(name string, l load, quick bool, asks string) row {
 			"cluster-small": {perCPU.key: 15_600, p99.key: 10},
 			"cluster-large": {perCPU.key: 32_700, p99.key: 434},
 		}[name]}},
-		quick: quick, beside: 14 * time.Second,
+		quick: quick, beside: 9 * time.Second,
 	}
 	for _, system := range []string{ours, "socketio", "nats"} {
 		r.lines = append(r.lines, line{titles[system], system, func(ctx context.Context, s *stage, of *run) error {
@@ -50,7 +50,7 @@ func publishRow() row {
 	r := row{
 		name: "publish", asks: "acknowledged publications through HAProxy, four nodes and Redis", contender: "Redis keeps the log",
 		metrics: []metric{perRedis, perSec, redisPub, nodesPub, proxyPub},
-		quick:   true, beside: 9 * time.Second,
+		quick:   true, beside: 8 * time.Second,
 	}
 	for _, fsync := range []string{"always", "everysec", "no"} {
 		name := "`appendfsync " + fsync + "`"
@@ -81,17 +81,17 @@ func publishRow() row {
 
 // scaleLoad is modest, so that HAProxy, eight nodes, Redis and the generator have
 // enough of two cores, however the rooms are spread.
-var scaleLoad = load{500, 10, 500}
+var scaleLoad = load{500, 10, 1000}
 
 var scaleNodes = []int{1, 2, 4, 8}
 
 // scaleRow is the same load on ever more nodes, with the hash and without.
 func scaleRow() row {
 	r := row{
-		name: "scale", asks: "500 rooms of 10, 500 messages a second in all, on 1 to 8 nodes, placed by consistent hashing and one after the other", contender: "HAProxy's balance, nodes",
+		name: "scale", asks: "500 rooms of 10, 1,000 messages a second in all, on 1 to 8 nodes, placed by consistent hashing and one after the other", contender: "HAProxy's balance, nodes",
 		metrics: []metric{all, ofProxy, ofNodes, ofRedis, bridged, p99},
 		ratios:  []ratio{{"of one node's cost", scaleName("hash", 1), multiple}},
-		rounds:  2, beside: 14 * time.Second,
+		rounds:  2, beside: 8 * time.Second,
 	}
 	for _, balance := range []string{"hash", "roundrobin"} {
 		for _, nodes := range scaleNodes {
