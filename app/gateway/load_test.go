@@ -155,3 +155,36 @@ func TestSlowConsumer(t *testing.T) {
 		}
 	}
 }
+
+// A reader that reads late, while its outbox has place, hears everything once and
+// in order: what the kernel took at once, what it took in part, and what waited.
+func TestLateReader(t *testing.T) {
+	const messages = 600
+	n := serve(t, func(s *setup) {
+		s.gateway.Session.Outbox = 64 << 20
+		s.gateway.WriteTimeout = time.Hour
+		s.window, s.broker = 8, membroker.New(membroker.Retention(8)).Node("1111")
+	})
+	late := n.upgraded(t, "/ws/chat/lobby?user=late", "")
+	late.hear("joined")
+	alice := n.join(t, "/ws/chat/lobby?user=alice")
+	body := strings.Repeat("x", 15<<10)
+	before := n.counted(t, "chatring_writes_total", "")
+	for i := range messages {
+		alice.ask(fmt.Sprintf(`{"cmd":"publish","room":"lobby","data":"%d %s"}`, i, body))
+	}
+	// Alice took two writes for each message, the late one none for most of them.
+	if writes := n.counted(t, "chatring_writes_total", "") - before; writes > 2.6*messages {
+		t.Errorf("%v writes: the late one has read, and tries nothing", writes)
+	}
+	for i := range messages {
+		want := fmt.Sprintf(`"data":"%d %s"}`, i, body)
+		if f := late.hear("message"); !strings.HasSuffix(f, want) {
+			t.Fatalf("the late one hears %.150s…, want message %d", f, i)
+		}
+	}
+	alice.ask(`{"cmd":"publish","room":"lobby","data":"again"}`)
+	if f := late.hear("message"); !strings.HasSuffix(f, `"again"}`) {
+		t.Errorf("the late one hears %.150s…", f)
+	}
+}
