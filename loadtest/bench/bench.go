@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -94,8 +93,7 @@ func (b *bench) estimate(r row) time.Duration {
 // measure runs the lines of a row in turns. What hinders a run stands in it.
 func (b *bench) measure(ctx context.Context, r row) measurement {
 	m := measurement{
-		At: time.Now().UTC().Truncate(time.Second), Commit: b.commit, Machine: b.machine,
-		Command: strings.Join(append([]string{"scripts/bench"}, b.args...), " "),
+		At: time.Now().UTC().Truncate(time.Second), Commit: b.commit, Machine: b.machine, Command: b.command,
 	}
 	rounds := r.roundsOf(b.options)
 	for round := 1; round <= rounds; round++ {

@@ -52,11 +52,11 @@ type options struct {
 	port                       int
 	json, work                 string
 	names                      []string
-	args                       []string
+	command                    string // as typed
 }
 
 func parse(args []string) (options, error) {
-	o := options{args: args}
+	var o options
 	only := ""
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.BoolVar(&o.list, "list", false, "print the rows and what each one measures")
@@ -83,11 +83,13 @@ func parse(args []string) (options, error) {
 		}
 		o.names = append(o.names, f.Arg(0))
 	}
+	o.command = strings.Join(append([]string{"scripts/bench"}, args...), " ")
+	o.command = strings.Replace(o.command, " -work "+o.work, "", 1) // that is the script's doing
 	if only != "" {
 		o.only = strings.Split(only, ",")
 	}
 	if o.quick {
-		o.rounds, o.duration = min(o.rounds, 2), min(o.duration, time.Second)
+		o.rounds, o.duration = 1, min(o.duration, time.Second)
 	}
 	for _, s := range o.only {
 		if !slices.Contains(systems, s) {

@@ -35,7 +35,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Ensure that a hurried run has few rounds, short ones, a cluster among its rows, and
+// Ensure that what was typed is remembered, but not what the script adds.
+func TestCommand(t *testing.T) {
+	o, err := parse([]string{"-work", "/tmp/x", "closed", "--runs", "5"})
+	if err != nil || o.command != "scripts/bench closed --runs 5" || o.work != "/tmp/x" {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// Ensure that a hurried run has one round, a short one, a cluster among its rows, and
 // nothing that must be downloaded.
 func TestQuick(t *testing.T) {
 	o, err := parse([]string{"--quick"})
@@ -46,7 +54,7 @@ func TestQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.rounds != 2 || o.duration != time.Second {
+	if o.rounds != 1 || o.duration != time.Second {
 		t.Errorf("%d runs of %v", o.rounds, o.duration)
 	}
 	names := map[string]bool{}

@@ -20,9 +20,16 @@ var centrifugoAlone = map[string]earlier{
 }
 
 // floorFlags make the floor write as chatring does, or it were none: frames as long as
-// those that have room, position, sender, key and time beside the data; and all that a
-// room of 1,000 gathers in its rest (room.gather) in one piece.
-var floorFlags = []string{"-pad", "140", "-gather", "15ms"}
+// those that have room, position, sender, key and time beside the data; and in one piece
+// what comes to a room of 1,000 while it rests (room.gather). At 50 messages a second
+// each comes to a room that has rested.
+func floorFlags(l load) []string {
+	flags := []string{"-pad", "140"}
+	if l.rate == 0 || l.rate > 60 {
+		flags = append(flags, "-gather", "15ms")
+	}
+	return flags
+}
 
 // roomRow is one room on one server, whose core is its own.
 func roomRow(name string, l load, quick bool, asks string) row {
@@ -36,7 +43,7 @@ func roomRow(name string, l load, quick bool, asks string) row {
 	for _, system := range systems {
 		var args []string
 		if system == "floor" {
-			args = floorFlags
+			args = floorFlags(l)
 		}
 		r.lines = append(r.lines, line{titles[system], system, func(ctx context.Context, s *stage, of *run) error {
 			to, err := s.alone(ctx, system, args...)
