@@ -12,6 +12,7 @@ import (
 type row struct {
 	name      string
 	asks      string   // what is measured
+	remark    string   // on how, if it needs one
 	contender string   // what the lines are
 	metrics   []metric // the first is what is compared
 	ratios    []ratio
@@ -86,11 +87,11 @@ func pick(o options) ([]row, error) {
 // Metrics, by their keys in the data.
 var (
 	perCPU     = metric{key: "deliveries_per_cpu_second", title: "deliveries per CPU-second", write: count}
-	p50        = metric{key: "p50_ms", title: "publish → deliver p50 ms", less: true, write: small}
+	p50        = metric{key: "p50_ms", title: "p50 ms", less: true, write: small}
 	p99        = metric{key: "p99_ms", title: "p99 ms", less: true, write: small}
 	came       = metric{key: "deliveries_per_second", title: "deliveries per second", write: count}
-	busy       = metric{key: "server_busy", title: "server's core busy", write: percent}
-	ownBusy    = metric{key: "generator_busy", title: "generator's", write: percent}
+	busy       = metric{key: "server_busy", title: "server busy", write: percent}
+	ownBusy    = metric{key: "generator_busy", title: "generator busy", write: percent}
 	eachKB     = metric{key: "kb_per_connection", title: "kB per connection", less: true, write: small}
 	roomKB     = metric{key: "kb_per_more_room", title: "kB per further room", less: true, write: small, optional: true}
 	idleCPU    = metric{key: "idle_cpu", title: "CPU while idle", less: true, write: tenths}

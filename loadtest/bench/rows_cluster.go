@@ -15,7 +15,8 @@ import (
 func clusterRow(name string, l load, quick bool, asks string) row {
 	r := row{
 		name: name, asks: asks, contender: "cluster",
-		metrics: []metric{perCPU, p50, p99, came, ofProxy, ofNodes, ofRedis},
+		metrics: []metric{perCPU, p50, p99, came, ofProxy, ofNodes, ofRedis, ownBusy},
+		remark:  "HAProxy, nodes, Redis: CPU µs per delivery of each. The generator's share is of one CPU of those that all have together.",
 		ratios:  []ratio{better},
 		earlier: []earlier{{name: centrifugo, figures: map[string]figures{
 			"cluster-small": {perCPU.key: 15_600, p99.key: 10},
@@ -91,6 +92,7 @@ func scaleRow() row {
 		name: "scale", asks: "500 rooms of 10, 1,000 messages a second in all, on 1 to 8 nodes, placed by consistent hashing and one after the other", contender: "HAProxy's balance, nodes",
 		metrics: []metric{all, ofProxy, ofNodes, ofRedis, bridged, p99},
 		ratios:  []ratio{{"of one node's cost", scaleName("hash", 1), multiple}},
+		remark:  "roundrobin: haproxy.cfg with \"balance roundrobin\" instead of \"balance hash var(txn.room)\" and \"hash-type consistent\", and nodes that lead nobody home (CHATRING_HOME_URL empty). Other members' coming and going is not counted in the messages.",
 		rounds:  2, beside: 8 * time.Second,
 	}
 	for _, balance := range []string{"hash", "roundrobin"} {

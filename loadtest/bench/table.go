@@ -81,6 +81,9 @@ func sheetOf(r row, m measurement) sheet {
 	for _, e := range r.earlier {
 		s.addEarlier(r, m, e)
 	}
+	if r.remark != "" {
+		s.notes = append(s.notes, r.remark)
+	}
 	for _, of := range m.Runs {
 		if of.Wrong != "" {
 			s.notes = append(s.notes, fmt.Sprintf("%s, run %d: %s.", of.Line, of.Round, of.Wrong))
@@ -116,7 +119,7 @@ const yardstick = "gws Broadcaster"
 
 // addEarlier adds a line of figures that are not this run's, and says so.
 func (s *sheet) addEarlier(r row, m measurement, e earlier) {
-	cells := []string{e.name + ", measured earlier, elsewhere"}
+	cells := []string{e.name + " (earlier, elsewhere)"}
 	for _, c := range r.metrics {
 		if v, ok := e.figures[c.key]; ok {
 			cells = append(cells, c.write(v))

@@ -58,6 +58,7 @@ func compared(earlier ...earlier) (row, measurement) {
 func TestSheet(t *testing.T) {
 	r, m := compared()
 	m.Runs = append(m.Runs, run{Line: yardstick, Round: 4, Wrong: "3 missing"})
+	r.remark = "How."
 	s := sheetOf(r, m)
 	want := [][]string{
 		{"floor", "400 (395–407)", "400 (400–400)", "× 0.50", ""},
@@ -67,7 +68,7 @@ func TestSheet(t *testing.T) {
 	if !slices.EqualFunc(s.body, want, slices.Equal) {
 		t.Errorf("the table is\n%q\nwant\n%q", s.body, want)
 	}
-	if len(s.notes) != 1 || s.notes[0] != "gws Broadcaster, run 4: 3 missing." {
+	if len(s.notes) != 2 || s.notes[0] != "How." || s.notes[1] != "gws Broadcaster, run 4: 3 missing." {
 		t.Errorf("the notes are %q", s.notes)
 	}
 	r.metrics = []metric{p99}
@@ -86,7 +87,7 @@ func TestEarlierFigures(t *testing.T) {
 	s := sheetOf(r, m)
 	for i, want := range []string{"× 4.00, scaled", "× 2.00, not scaled"} {
 		cells := s.body[3+i]
-		if !strings.HasSuffix(cells[0], ", measured earlier, elsewhere") || cells[1] != "100" || cells[2] != "–" || cells[3] != want || cells[4] != "" {
+		if !strings.HasSuffix(cells[0], " (earlier, elsewhere)") || cells[1] != "100" || cells[2] != "–" || cells[3] != want || cells[4] != "" {
 			t.Errorf("the line is %q, want %q", cells, want)
 		}
 	}
