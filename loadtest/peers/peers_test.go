@@ -152,11 +152,10 @@ func TestRooms(t *testing.T) {
 // members over them.
 func TestClusters(t *testing.T) {
 	t.Run("nats", func(t *testing.T) {
-		nodes, routes := []string{freeAddress(t), freeAddress(t)}, []string{freeAddress(t), freeAddress(t)}
-		for i := range nodes {
-			start(t, natsCommand(nodes[i], "-cluster_name", "peers", "-cluster", "nats://"+routes[i],
-				"-routes", "nats://"+strings.Join(routes, ",nats://"), "-no_advertise"), nodes[i])
-		}
+		nodes, seed := []string{freeAddress(t), freeAddress(t)}, "nats://"+freeAddress(t)
+		cluster := []string{"-cluster_name", "peers", "-no_advertise", "-cluster"}
+		start(t, natsCommand(nodes[0], append(cluster, seed)...), nodes[0])
+		start(t, natsCommand(nodes[1], append(cluster, "nats://127.0.0.1:-1", "-routes", seed)...), nodes[1])
 		testCluster(t, nats, nodes)
 	})
 	t.Run("socketio", func(t *testing.T) {
