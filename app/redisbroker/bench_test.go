@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/chattest"
 	"github.com/chatring/chatring/app/redisbroker"
@@ -27,31 +29,31 @@ func BenchmarkAppend(b *testing.B) {
 	everysec := []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 	for _, bytes := range []int{100, 1000} {
 		b.Run(fmt.Sprintf("%dB", bytes), func(b *testing.B) {
-			benchmarkAppend(b, bytes, redisbroker.Options{URL: chattest.StartRedis(b).URL()})
+			benchmarkAppend(b, chattest.StartRedis(b), bytes, redisbroker.Options{})
 		})
 	}
 	b.Run("everysec", func(b *testing.B) {
-		benchmarkAppend(b, 100, redisbroker.Options{URL: chattest.StartRedis(b, everysec...).URL()})
+		benchmarkAppend(b, chattest.StartRedis(b, everysec...), 100, redisbroker.Options{})
 	})
 	b.Run("always", func(b *testing.B) {
-		r := chattest.StartRedis(b, "--appendonly", "yes", "--appendfsync", "always")
-		benchmarkAppend(b, 100, redisbroker.Options{URL: r.URL()})
+		benchmarkAppend(b, chattest.StartRedis(b, "--appendonly", "yes", "--appendfsync", "always"), 100, redisbroker.Options{})
 	})
 	b.Run("wait", func(b *testing.B) {
 		r, _ := startPair(b, everysec...)
-		benchmarkAppend(b, 100, redisbroker.Options{URL: r.URL(), Replicas: 1})
+		benchmarkAppend(b, r, 100, redisbroker.Options{Replicas: 1})
 	})
 	b.Run("waitaof", func(b *testing.B) {
 		r := chattest.StartRedis(b, everysec...)
 		if !hasWAITAOF(b, operator(b, r)) {
 			b.Skip("this redis-server has no WAITAOF: it takes 7.2")
 		}
-		benchmarkAppend(b, 100, redisbroker.Options{URL: r.URL(), Fsync: true})
+		benchmarkAppend(b, r, 100, redisbroker.Options{Fsync: true})
 	})
 }
 
-func benchmarkAppend(b *testing.B, bytes int, o redisbroker.Options) {
-	o.AppID, o.Patience, o.Log = "1111", time.Minute, slog.New(slog.DiscardHandler)
+func benchmarkAppend(b *testing.B, r *chattest.Redis, bytes int, o redisbroker.Options) {
+	server := operator(b, r)
+	o.URL, o.AppID, o.Patience, o.Log = r.URL(), "1111", time.Minute, slog.New(slog.DiscardHandler)
 	node := newBroker(b, o)
 	chattest.RunBroker(b, node, chattest.NewRecorder())
 	const rooms, sessionsPerCPU = 50, 500
@@ -59,6 +61,7 @@ func benchmarkAppend(b *testing.B, bytes int, o redisbroker.Options) {
 	body := make([]byte, bytes)
 	b.SetParallelism(sessionsPerCPU)
 	b.ReportAllocs()
+	before := cpuSeconds(b, server)
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		room := chat.RoomID("room" + strconv.FormatUint(sessions.Add(1)%rooms, 10))
@@ -76,5 +79,20 @@ func benchmarkAppend(b *testing.B, bytes int, o redisbroker.Options) {
 	b.StopTimer()
 	s := node.Stats()
 	b.ReportMetric(float64(s.Appends)/b.Elapsed().Seconds(), "appends/s")
+	b.ReportMetric(float64(s.Appends)/(cpuSeconds(b, server)-before), "appends/redis-CPU-s")
 	b.ReportMetric(float64(s.Appends)/float64(s.Batches), "appends/batch")
+}
+
+// cpuSeconds is the processor time that Redis has taken since it started.
+func cpuSeconds(b *testing.B, server *redis.Client) (seconds float64) {
+	b.Helper()
+	info := server.InfoMap(b.Context(), "cpu")
+	for _, of := range []string{"used_cpu_user", "used_cpu_sys"} {
+		s, err := strconv.ParseFloat(info.Item("CPU", of), 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		seconds += s
+	}
+	return seconds
 }
