@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -84,6 +85,7 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	g := c.gateway
 	c.socket, c.user = socket, a.user
 	c.issued, c.expires = a.identity.Issued, a.identity.Expires
+	a.room = chat.RoomID(strings.Clone(string(a.room))) // else it would hold the request's first line
 	if !a.join.Watch {
 		c.room = a.room
 	}

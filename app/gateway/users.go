@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"strings"
 	"time"
 
 	"github.com/chatring/chatring/app/chat"
@@ -28,6 +29,7 @@ func (g *Gateway) enter(id chat.UserID) *user {
 	defer g.mu.Unlock()
 	u := g.users[id]
 	if u == nil {
+		id = chat.UserID(strings.Clone(string(id))) // else it may hold the request's first line
 		u = &user{id: id, allowance: session.Allowance{Rates: &g.opts.UserRates}}
 		g.users[id] = u
 	}
