@@ -159,7 +159,7 @@ func build(c config.Config) (*node, error) {
 	}
 	n.hub = hub.New(broker, hub.Options{
 		Rooms: c.Room.Max, Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
-		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace, Gather: c.Room.Gather,
+		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace, Rest: c.Room.Rest, Gather: c.Room.Gather,
 		RetentionAge: c.Retention.Age,
 	}, &count.Hub)
 	n.cluster = cluster.New(n.hub, c.APPID)

@@ -82,6 +82,7 @@ type Config struct {
 		Linger       time.Duration `mapstructure:"linger"`
 		OpenTimeout  time.Duration `mapstructure:"open_timeout"`
 		FillGrace    time.Duration `mapstructure:"fill_grace"`
+		Rest         time.Duration `mapstructure:"rest"`
 		Gather       time.Duration `mapstructure:"gather"`
 	} `mapstructure:"room"`
 	Retention struct {
@@ -161,7 +162,8 @@ var Knobs = []Knob{
 	{"room.linger", 30 * time.Second, time.Millisecond, "How long an empty room stays in memory, for those who come back."},
 	{"room.open_timeout", 3 * time.Second, time.Millisecond, "How long opening a room, or one read of the log, may take."},
 	{"room.fill_grace", 10 * time.Millisecond, time.Duration(0), "How long a hole may wait for the message that fills it before the log is read."},
-	{"room.gather", 20 * time.Millisecond, time.Duration(0), "How long a loud, large room may gather what its members are to hear, so that each is sent it in one piece: a room rests 15 µs for each member after it has told them something, and no longer than this. Raise it to spend less of the processors on the largest rooms, lower it to hear sooner in them. 0: rooms never rest."},
+	{"room.rest", 15 * time.Microsecond, time.Duration(0), "How long a room rests for each member after it has told them something: what is said meanwhile goes to each in one piece. Raise it, and room.gather, to spend less of the processors on large rooms; rooms in which less is said do not notice. 0: rooms never rest."},
+	{"room.gather", 20 * time.Millisecond, time.Duration(0), "The longest rest of a room: how long a message may wait in a loud, large one."},
 	{"retention.messages", int64(10000), 1, "Messages that a room's log keeps, at least; the oldest go. Keep it above room.window."},
 	{"retention.age", 7 * 24 * time.Hour, time.Millisecond, "How long a log is kept after its last message."},
 	{"retention.key_window", 5 * time.Minute, time.Millisecond, "How long a message sent again under the same key is recognised, at least."},

@@ -31,9 +31,6 @@ type fanout struct {
 }
 
 const (
-	// restPerMember lets the passes of a room take a fifth of a processor or so,
-	// however much is said: sending to a member takes 3 to 4 µs (docs/benchmarks.md).
-	restPerMember = 15 * time.Microsecond
 	// minRest is the least that is worth a timer.
 	minRest = time.Millisecond
 	// smallRoom is up to how many members are told by whoever brings a notice, at
@@ -113,7 +110,7 @@ func (r *room) beginPass() pass {
 		p.not = append(p.not, n.not...)
 	}
 	p.whole = protocol.Concat(frames)
-	if rest := min(time.Duration(len(r.members))*restPerMember, r.hub.opts.Gather); rest >= minRest {
+	if rest := min(time.Duration(len(r.members))*r.hub.opts.Rest, r.hub.opts.Gather); rest >= minRest {
 		o.rested = time.Now().Add(rest)
 	}
 	return p

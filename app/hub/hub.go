@@ -43,8 +43,12 @@ type Options struct {
 	RetentionAge time.Duration
 	// OpenTimeout is how long the opening of a room may take.
 	OpenTimeout time.Duration
-	// Gather is how long a loud, large room may gather what its members are to
-	// hear, so that they are sent it in one piece; see fanout. 0: it does not.
+	// Rest is how long a room rests for each member after it has told them
+	// something, and gathers what is said meanwhile; see fanout. Sending to a
+	// member takes 3 to 4 µs, so with 15 µs a room takes a fifth of a processor at
+	// most. 0: it does not rest.
+	Rest time.Duration
+	// Gather is the longest rest.
 	Gather time.Duration
 	// FillGrace is how long a hole may wait for the publication that fills
 	// it, which is often on its way, before the log is read.

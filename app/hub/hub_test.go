@@ -25,6 +25,7 @@ var options = hub.Options{
 	RetentionAge: 24 * time.Hour,
 	Window:       16, WindowBudget: 1 << 20, Linger: 30 * time.Second,
 	OpenTimeout: 3 * time.Second, FillGrace: 10 * time.Millisecond,
+	Rest: 15 * time.Microsecond, // and Gather is 0
 }
 
 // start runs a hub on a node of the cluster until the test ends.

@@ -90,4 +90,3 @@ func TestSendAllocatesNothing(t *testing.T) {
 		t.Errorf("Send allocates %v times", n)
 	}
 }
-
