@@ -185,8 +185,12 @@ func testCluster(t *testing.T, w wire, nodes []string) {
 	}
 	// Who has joined is heard of by other nodes a moment later.
 	const probe = "is anybody there?"
+	end := time.Now().Add(patience)
 	for _, speaker := range members[:2] {
 		for waiting := members; len(waiting) > 0; {
+			if time.Now().After(end) {
+				t.Fatalf("%s does not hear %s", waiting[0].name, speaker.name)
+			}
 			speaker.say(probe)
 			select {
 			case <-waiting[0].heard:
