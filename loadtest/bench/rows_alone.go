@@ -63,7 +63,7 @@ func idleRow() row {
 		metrics: []metric{eachKB, roomKB, idleCPU},
 		ratios:  []ratio{better},
 		earlier: []earlier{{name: centrifugo, figures: figures{eachKB.key: 45}}},
-		quick:   true, rounds: 2, beside: 20 * time.Second,
+		quick:   true, rounds: 2, beside: 14 * time.Second,
 	}
 	for _, system := range systems[1:] {
 		r.lines = append(r.lines, line{titles[system], system, func(ctx context.Context, s *stage, of *run) error {
@@ -71,7 +71,7 @@ func idleRow() row {
 			if err != nil {
 				return err
 			}
-			args := []string{"-n", "8000", "-rooms", "800", "-wait", "15s"}
+			args := []string{"-n", "8000", "-rooms", "800", "-wait", "10s"}
 			if s.quick {
 				args = []string{"-n", "200", "-rooms", "20", "-wait", "1s"}
 			}
