@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +28,7 @@ func TestMeasure(t *testing.T) {
 	r := row{metrics: []metric{perCPU}, rounds: 5}
 	b.absent = map[string]error{"absent": errors.New("it cannot be had")}
 	for _, name := range []string{ours, "lossy", "empty", "dead", "absent"} {
-		r.lines = append(r.lines, line{name, name, func(_ context.Context, s *stage, of *run) error {
+		r.lines = append(r.lines, line{name: name, system: name, run: func(_ context.Context, s *stage, of *run) error {
 			if _, err := os.Stat(s.dir); err != nil {
 				t.Error(err)
 			}
@@ -225,5 +228,39 @@ func TestWithoutHash(t *testing.T) {
 	}
 	if _, err := withoutHash(got); err == nil {
 		t.Error("nothing to replace, and no error")
+	}
+}
+
+// Ensure that what Redis sends to nodes is counted between two looks, over all nodes,
+// for each publication of that time.
+func TestCountBridged(t *testing.T) {
+	var looks atomic.Int64
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		// Before anybody speaks, in the warm-up, at the end.
+		at := min((looks.Add(1)-1)/2, 2)
+		fmt.Fprintf(w, "# HELP\nchatring_appends_total{x=\"y\"} 9\nchatring_appends_total %d\nchatring_bridge_heard_total %d\n",
+			[]int{0, 10, 110}[at], []int{50, 1000, 1250}[at])
+	}))
+	defer node.Close()
+	got, err := countBridged(t.Context(), []string{node.URL, node.URL}, time.Millisecond)
+	if err != nil || got != 2.5 {
+		t.Errorf("%v messages per publication, %v; want 2.5", got, err)
+	}
+}
+
+// Ensure that a cluster of NATS is waited for until each node knows the others.
+func TestAwaitRoutes(t *testing.T) {
+	var looks atomic.Int64
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"num_routes": %d}`, 4*looks.Add(1))
+	}))
+	defer node.Close()
+	if err := awaitRoutes(t.Context(), node.URL, 12); err != nil || looks.Load() != 3 {
+		t.Errorf("after %d looks: %v", looks.Load(), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := awaitRoutes(ctx, node.URL, 1); err == nil {
+		t.Error("too many routes, and no error")
 	}
 }

@@ -2,10 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -18,18 +18,18 @@ type tally struct {
 }
 
 // countBridged says how many messages Redis sends to nodes for each publication while
-// members speak. It looks at the nodes once when they have begun to, in the warm-up,
-// and once more before they end, so that looking costs the measured interval next to
-// nothing.
-func (s *stage) countBridged(ctx context.Context, nodes int) (float64, error) {
+// members speak. It looks at the nodes' metrics when they have begun to, in the warm-up,
+// and once more after measured, before they end: so looking costs the measured interval
+// next to nothing.
+func countBridged(ctx context.Context, metrics []string, measured time.Duration) (float64, error) {
 	for {
-		first, err := s.tally(ctx, nodes)
+		first, err := tallyOf(ctx, metrics)
 		if err != nil {
 			return 0, err
 		}
 		wait := 100 * time.Millisecond
 		if first.appends > 0 {
-			wait = s.duration
+			wait = measured
 		}
 		select {
 		case <-ctx.Done():
@@ -39,7 +39,7 @@ func (s *stage) countBridged(ctx context.Context, nodes int) (float64, error) {
 		if first.appends == 0 {
 			continue
 		}
-		last, err := s.tally(ctx, nodes)
+		last, err := tallyOf(ctx, metrics)
 		if err != nil {
 			return 0, err
 		}
@@ -47,9 +47,9 @@ func (s *stage) countBridged(ctx context.Context, nodes int) (float64, error) {
 	}
 }
 
-func (s *stage) tally(ctx context.Context, nodes int) (all tally, err error) {
-	for i := range nodes {
-		if err := all.add(ctx, fmt.Sprintf("http://127.0.0.1:%d/metrics", s.port+101+i)); err != nil {
+func tallyOf(ctx context.Context, metrics []string) (all tally, err error) {
+	for _, url := range metrics {
+		if err := all.add(ctx, url); err != nil {
 			return tally{}, err
 		}
 	}
@@ -58,16 +58,11 @@ func (s *stage) tally(ctx context.Context, nodes int) (all tally, err error) {
 
 // add adds what a node's metrics say.
 func (c *tally) add(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	b, err := get(ctx, url)
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	lines := bufio.NewScanner(answer.Body)
+	lines := bufio.NewScanner(bytes.NewReader(b))
 	for lines.Scan() {
 		name, value, _ := strings.Cut(lines.Text(), " ")
 		sum := map[string]*float64{"chatring_appends_total": &c.appends, "chatring_bridge_heard_total": &c.heard}[name]

@@ -54,6 +54,14 @@ func (c *cluster) ask(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
+// metrics are where the nodes tell what they count.
+func (c *cluster) metrics() (urls []string) {
+	for i := range c.nodes {
+		urls = append(urls, fmt.Sprintf("http://127.0.0.1:%d/metrics", c.port+101+i))
+	}
+	return urls
+}
+
 // processes are those of all parts, by the parts' names.
 func (c *cluster) processes() (map[string]int, error) {
 	pids := make(map[string]int)

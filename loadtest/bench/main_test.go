@@ -66,7 +66,7 @@ func TestQuick(t *testing.T) {
 			}
 		}
 	}
-	if !names["closed"] || !names["cluster-small"] || names["scale"] {
+	if !names["closed"] || !names["cluster-small"] || names["cluster-large"] {
 		t.Errorf("the rows are %v", names)
 	}
 	l := load{500, 1000, 50}

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"time"
 )
 
 // preparePeer builds or installs a peer, once. Without it the others can be measured.
@@ -56,7 +60,8 @@ func (b *bench) peer(system, address string) (env, command []string) {
 	}
 }
 
-// peerBehind starts nodes of a peer that hear of each other, and HAProxy before them.
+// peerBehind starts nodes of a peer that hear of each other, and HAProxy before them,
+// as loadtest/peers/README.md says.
 func (s *stage) peerBehind(ctx context.Context, system string, nodes int) (pids []int, err error) {
 	at := func(offset int) string { return fmt.Sprintf("127.0.0.1:%d", s.port+offset) }
 	begin := func(name, address string, env []string, command ...string) {
@@ -69,29 +74,63 @@ func (s *stage) peerBehind(ctx context.Context, system string, nodes int) (pids 
 			err = p.await(ctx, address)
 		}
 	}
-	var between []string // flags by which a node finds the others
-	switch system {
-	case "socketio":
+	if system == "socketio" {
 		begin("redis", at(90), nil, "redis-server", "--port", fmt.Sprint(s.port+90), "--bind", "127.0.0.1", "--save", "", "--dir", s.dir)
-		between = []string{"--redis", "redis://" + at(90)}
-	case "nats":
-		var routes []string
-		for i := range nodes {
-			routes = append(routes, "nats://"+at(41+i))
-		}
-		between = []string{"-cluster_name", "bench", "-no_advertise", "-routes", strings.Join(routes, ",")}
 	}
 	doors := []string{"BIND_HTTP=" + at(0)}
 	for i := range nodes {
-		address := at(i + 1)
-		env, command := s.peer(system, address)
-		command = append(command, between...)
-		if system == "nats" {
-			command = append(command, "-cluster", "nats://"+at(41+i))
+		env, command := s.peer(system, at(1+i))
+		switch system {
+		case "socketio":
+			command = append(command, "--redis", "redis://"+at(90))
+		case "nats":
+			command = append(command, "-cluster_name", "peers", "-no_advertise", "-cluster", "nats://"+at(41+i), "-m", fmt.Sprint(s.port+61+i))
+			if i > 0 {
+				command = append(command, "-routes", "nats://"+at(41))
+			}
 		}
-		begin(fmt.Sprintf("%s %d", system, i+1), address, env, command...)
-		doors = append(doors, fmt.Sprintf("PEER%d_ADDR=%s", i+1, address))
+		begin(fmt.Sprintf("%s %d", system, i+1), at(1+i), env, command...)
+		doors = append(doors, fmt.Sprintf("PEER%d_ADDR=%s", i+1, at(1+i)))
+	}
+	for i := 0; system == "nats" && err == nil && i < nodes; i++ {
+		err = awaitRoutes(ctx, "http://"+at(61+i)+"/routez", 4*(nodes-1))
 	}
 	begin("haproxy", at(0), doors, "haproxy", "-W", "-db", "-f", filepath.Join(s.root, "loadtest", "peers", "haproxy.cfg"))
 	return pids, err
+}
+
+// awaitRoutes waits until a NATS node is connected with the others.
+func awaitRoutes(ctx context.Context, url string, want int) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		var says struct {
+			Routes int `json:"num_routes"`
+		}
+		b, err := get(ctx, url)
+		if err == nil {
+			err = json.Unmarshal(b, &says)
+		}
+		if err == nil && says.Routes == want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s has %d routes, want %d: %w", url, says.Routes, want, errors.Join(err, ctx.Err()))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func get(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	return io.ReadAll(answer.Body)
 }

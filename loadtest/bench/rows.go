@@ -28,6 +28,7 @@ type row struct {
 type line struct {
 	name   string // in the table
 	system string // which -only names
+	slow   bool   // --quick has others of its kind
 	run    func(context.Context, *stage, *run) error
 }
 
@@ -70,6 +71,7 @@ func pick(o options) ([]row, error) {
 		}
 		if o.quick {
 			r.earlier = nil // who have nothing in common with so short a run
+			r.lines = slices.DeleteFunc(r.lines, func(l line) bool { return l.slow })
 		}
 		if only != nil {
 			r.lines = slices.DeleteFunc(r.lines, func(l line) bool { return !slices.Contains(only, l.system) })

@@ -45,7 +45,7 @@ func roomRow(name string, l load, quick bool, asks string) row {
 		if system == "floor" {
 			args = floorFlags(l)
 		}
-		r.lines = append(r.lines, line{titles[system], system, func(ctx context.Context, s *stage, of *run) error {
+		r.lines = append(r.lines, line{name: titles[system], system: system, run: func(ctx context.Context, s *stage, of *run) error {
 			to, err := s.alone(ctx, system, args...)
 			if err == nil {
 				_, err = s.talk(ctx, to, of, l)
@@ -66,7 +66,7 @@ func idleRow() row {
 		quick:   true, rounds: 2, beside: 14 * time.Second,
 	}
 	for _, system := range systems[1:] {
-		r.lines = append(r.lines, line{titles[system], system, func(ctx context.Context, s *stage, of *run) error {
+		r.lines = append(r.lines, line{name: titles[system], system: system, run: func(ctx context.Context, s *stage, of *run) error {
 			to, err := s.alone(ctx, system)
 			if err != nil {
 				return err
@@ -102,7 +102,7 @@ func connectRow() row {
 		name: "connect", asks: "handshakes with a token that the node checks (HS256), into a room of one node", contender: "server",
 		metrics: []metric{upgrades, busy, ownBusy},
 		quick:   true, beside: 4 * time.Second,
-		lines: []line{{ours, ours, func(ctx context.Context, s *stage, of *run) error {
+		lines: []line{{name: ours, system: ours, run: func(ctx context.Context, s *stage, of *run) error {
 			secret := s.file("secret")
 			if err := os.WriteFile(secret, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
 				return err
@@ -136,7 +136,7 @@ func joinRow() row {
 		name: "join", asks: "a join of a member who has missed 256 messages, a history of 256, and a join that brings nothing, from a node's memory", contender: "server",
 		metrics: []metric{backCPU, historyCPU, joinCPU},
 		quick:   true, beside: 6 * time.Second,
-		lines: []line{{ours, ours, func(ctx context.Context, s *stage, of *run) error {
+		lines: []line{{name: ours, system: ours, run: func(ctx context.Context, s *stage, of *run) error {
 			to, err := s.alone(ctx, ours)
 			if err != nil {
 				return err
