@@ -18,7 +18,7 @@ sends goes to all members of its room, the sender too. No position, no log, no
 acknowledgement, no other node. Linux only.
 
   floor -listen 127.0.0.1:9401
-  floor -listen 127.0.0.1:9401 -gather 5ms -pad 136
+  floor -listen 127.0.0.1:9401 -gather 5ms -pad 115
 
 flags:
 `
