@@ -57,10 +57,9 @@ var mayUse = map[string][]string{
 	"github.com/spf13/cobra":              {"main"},
 	"github.com/spf13/pflag":              {"config"},
 	"github.com/spf13/viper":              {"config"},
-	"golang.org/x/sync":                   {"home", "loadtest", "main", "redisbroker"},
+	"golang.org/x/sync":                   {"home", "main", "redisbroker"},
 	"golang.org/x/sys":                    {"loadtest"},
 	"golang.org/x/time":                   {"gateway", "session"},
-	"gonum.org/v1/plot":                   {"loadtest"},
 }
 
 // badNames say nothing of what a package knows.

@@ -47,7 +47,7 @@ func (o *open) Write(batches []protocol.Batch) (bool, protocol.CloseCode) {
 // and how often something was tried.
 func sentOver(t *testing.T, place int) (frames []string, tried int) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(*testing.T) {
 		o := &open{conn: conn{let: make(chan struct{})}, place: place}
 		limits := &session.Limits{Outbox: 1 << 20}
 		s := session.New(nil, session.Who{User: "alice", Rights: chat.AllRights{}}, o, limits, nil)

@@ -31,7 +31,7 @@ func BenchmarkHandle(b *testing.B) {
 	ctx, stop := context.WithCancel(b.Context())
 	done := make(chan error)
 	go func() { done <- h.Run(ctx) }()
-	defer func() { stop(); _ = <-done }()
+	defer func() { stop(); <-done }()
 	rates := &session.Rates{Messages: 1 << 30, Bytes: 1 << 40, Burst: time.Second}
 	alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: rates}}
 	limits := session.Limits{Outbox: 1 << 20, Rooms: 4, CommandTimeout: time.Second, Strikes: 3, Rates: *rates}
