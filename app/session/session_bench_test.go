@@ -31,7 +31,12 @@ func BenchmarkHandle(b *testing.B) {
 	ctx, stop := context.WithCancel(b.Context())
 	done := make(chan error)
 	go func() { done <- h.Run(ctx) }()
-	defer func() { stop(); <-done }()
+	defer func() {
+		stop()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}()
 	rates := &session.Rates{Messages: 1 << 30, Bytes: 1 << 40, Burst: time.Second}
 	alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: rates}}
 	limits := session.Limits{Outbox: 1 << 20, Rooms: 4, CommandTimeout: time.Second, Strikes: 3, Rates: *rates}
