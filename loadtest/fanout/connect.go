@@ -80,7 +80,7 @@ func (c *connector) run(ctx context.Context) error {
 
 // connect measures what it costs to come in.
 func connect(ctx context.Context, args []string, out io.Writer) error {
-	f, t := flags("connect")
+	f, t := flags("connect", out)
 	rooms := f.Int("rooms", 64, "rooms that are joined; each has one member who stays")
 	parallel := f.Int("parallel", 64, "sockets that are on their way at a time")
 	warm := f.Duration("warm", time.Second, "how long to connect before measuring")

@@ -72,11 +72,16 @@ func (c *crowd) start(ctx context.Context, do func(context.Context, *loop) error
 	}
 }
 
+// patience bounds what a server may take for all of a step.
+func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("the server was not done after two minutes"))
+}
+
 // join opens all sockets, some at a time, and waits until all have joined.
 func (c *crowd) join(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("not all had joined after two minutes"))
-	defer cancel()
 	_, wait := c.start(ctx, func(ctx context.Context, l *loop) error {
+		ctx, cancel := patience(ctx)
+		defer cancel()
 		return l.join(ctx, members(c.of[l]), max(64/len(c.loops), 1))
 	})
 	return wait()

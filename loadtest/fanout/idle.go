@@ -29,7 +29,7 @@ type idleFigures struct {
 
 // idle measures the memory of members that say nothing.
 func idle(ctx context.Context, args []string, out io.Writer) error {
-	f, t := flags("idle")
+	f, t := flags("idle", out)
 	n := f.Int("n", 8000, "connections")
 	rooms := f.Int("rooms", 800, "rooms over which they are spread")
 	wait := f.Duration("wait", 30*time.Second, "how long they stay before memory is read, so that garbage is returned")
@@ -98,7 +98,11 @@ func (r *idleFigures) first(ctx context.Context, c *crowd, t *target, wait time.
 
 // second is the figures of connections that join more rooms.
 func (r *idleFigures) second(ctx context.Context, c *crowd, t *target, wait time.Duration) (err error) {
-	_, joined := c.start(ctx, func(ctx context.Context, l *loop) error { return l.joinMore(ctx, members(c.of[l]), r.More) })
+	_, joined := c.start(ctx, func(ctx context.Context, l *loop) error {
+		ctx, cancel := patience(ctx)
+		defer cancel()
+		return l.joinMore(ctx, members(c.of[l]), r.More)
+	})
 	if err := joined(); err != nil {
 		return err
 	}

@@ -16,19 +16,12 @@ type listener struct {
 	times      []time.Duration
 	ackTimes   []time.Duration
 	disordered int64 // positions that do not follow the one before
-	foreign    int64
 	errors     int64
 }
 
 func newListener(p *phase) listener { return listener{phase: p, due: map[uint64]due{}} }
 
 func (l *listener) message(m *member, n *note) {
-	publisher, count, ok := originIn(n.data)
-	if !ok {
-		l.foreign++
-		return
-	}
-	m.order.hear(publisher, count)
 	if n.epoch != 0 {
 		if m.epoch != 0 && (n.epoch != m.epoch || n.offset != m.offset+1) {
 			l.disordered++
@@ -63,9 +56,9 @@ func (l *listener) listen(ctx context.Context, loop *loop) error {
 	return l.failed
 }
 
-// await listens for what is under way, five seconds at most.
+// await listens for what is under way, for a time at most.
 func (l *listener) await(ctx context.Context, loop *loop, over func() bool) error {
-	for end := now() + 5*time.Second; !over() && now() < end; {
+	for end := now() + l.phase.settle; !over() && now() < end; {
 		if err := l.listen(ctx, loop); err != nil {
 			return err
 		}
@@ -93,7 +86,6 @@ type audit struct {
 	Missing    int64 `json:"missing"`
 	Disordered int64 `json:"out_of_order"`
 	Doubled    int64 `json:"doubled"`
-	Foreign    int64 `json:"not_ours"`
 	Errors     int64 `json:"error_replies"`
 }
 
@@ -101,7 +93,6 @@ type audit struct {
 func (a *audit) add(l *listener, rooms []*room) {
 	a.Missing += missing(rooms)
 	a.Disordered += l.disordered
-	a.Foreign += l.foreign
 	a.Errors += l.errors
 	for _, r := range rooms {
 		for _, m := range r.members {
@@ -112,7 +103,7 @@ func (a *audit) add(l *listener, rooms []*room) {
 }
 
 func (a audit) String() string {
-	return fmt.Sprintf("missing %d, out of order %d, doubled %d, not ours %d, error replies %d", a.Missing, a.Disordered, a.Doubled, a.Foreign, a.Errors)
+	return fmt.Sprintf("missing %d, out of order %d, doubled %d, error replies %d", a.Missing, a.Disordered, a.Doubled, a.Errors)
 }
 
 // err is nil when all is well.

@@ -22,31 +22,30 @@ type room struct {
 // A member is one WebSocket in one room. All of it belongs to its loop.
 type member struct {
 	// Static.
-	room  *room
-	place int // among the room's members
-	user  string
+	room   *room
+	place  int // among the room's members
+	user   string
+	sample bool // it times its deliveries
 
 	// The socket.
-	fd       int
-	number   int  // by which epoll knows it
-	open     bool // the handshake is done
-	epoll    int
-	watched  bool // epoll tells when the socket takes more
-	carry    []byte
+	fd       int    // negative: there is none
+	number   int    // by which epoll knows it
+	epoll    int    // which has it
+	watched  bool   // epoll tells when it takes more
+	open     bool   // the handshake is done
+	carry    []byte // of a frame that is cut
 	part     []byte // of a message that a stream has not finished
-	out      []byte // not taken by the socket yet
+	out      []byte // what it has not taken yet
 	flushing bool   // it stands in loop.unsent
-
-	// What the verbs keep.
-	heard    int64 // messages
-	order    order
-	epoch    uint64
-	offset   uint64 // of the last position; epoch 0: none is known
-	sample   bool   // this one times deliveries
 	dialed   due
-	said     uint64 // messages of its own
-	commands int    // given, where the verb counts them
-	owed     int    // what the server must still say to them
+
+	// What was said.
+	said          uint64 // messages of its own
+	heard         int64  // messages of all
+	order         order
+	epoch, offset uint64 // the last position; epoch 0: none is known
+	commands      int    // of which the verb keeps count
+	owed          int    // how much the server must still say to them
 }
 
 // An ear is what a verb does about what members hear. The loop calls it, and it
@@ -420,8 +419,14 @@ func (l *loop) act(m *member, n *note) {
 	}
 	switch n.kind {
 	case message:
+		publisher, count, ok := originIn(n.data)
+		if !ok {
+			l.drop(m, fmt.Errorf("a message that is not ours: %.200q", n.text))
+			return
+		}
 		l.heard++
 		m.heard++
+		m.order.hear(publisher, count)
 		l.ear.message(m, n)
 	case reply:
 		l.ear.reply(m, n)

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const usage = `usage: fanout VERB [flags]
@@ -121,13 +122,15 @@ type target struct {
 	threads int
 	file    string
 	size    int // of data, for verbs that say something
+	settle  time.Duration
+	out     io.Writer
 }
 
 // flags makes the flags that every verb has.
-func flags(verb string) (*flag.FlagSet, *target) {
-	f, t := flag.NewFlagSet("fanout "+verb, flag.ContinueOnError), &target{}
+func flags(verb string, out io.Writer) (*flag.FlagSet, *target) {
+	f, t := flag.NewFlagSet("fanout "+verb, flag.ContinueOnError), &target{out: out}
 	f.StringVar(&t.url, "url", "ws://127.0.0.1:8080", "`address` of the server")
-	f.StringVar(&t.name, "wire", "chatring", "what the server `speaks`: "+strings.Join(slices.Sorted(maps.Keys(wires)), ", "))
+	f.StringVar(&t.name, "wire", "chatring", "what the server speaks, by `name`: "+strings.Join(slices.Sorted(maps.Keys(wires)), ", "))
 	f.Func("token", "a `token` that all sockets show", func(s string) error {
 		t.tokens = append(t.tokens, s)
 		return nil
@@ -157,16 +160,19 @@ func flags(verb string) (*flag.FlagSet, *target) {
 
 // parse reads the command line.
 func (t *target) parse(f *flag.FlagSet, args []string) error {
-	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return err
-	} else if err != nil { // f has said so
-		return errMisuse
-	}
-	if f.NArg() > 0 {
-		return misuse("unknown argument: %s", f.Arg(0))
-	}
+	f.SetOutput(io.Discard)
+	err := f.Parse(args)
 	speak, ok := wires[t.name]
 	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(t.out, "flags of %s:\n", f.Name())
+		f.SetOutput(t.out)
+		f.PrintDefaults()
+		return err
+	case err != nil:
+		return misuse("%v", err)
+	case f.NArg() > 0:
+		return misuse("unknown argument: %s", f.Arg(0))
 	case !ok:
 		return misuse("unknown wire: %s", t.name)
 	case t.threads < 1:
@@ -181,6 +187,11 @@ func (t *target) parse(f *flag.FlagSet, args []string) error {
 // sized adds the flag of verbs that say something.
 func (t *target) sized(f *flag.FlagSet) {
 	f.IntVar(&t.size, "bytes", 64, fmt.Sprintf("bytes of data in each message, %d at least", leastData))
+}
+
+// settled adds the flag of verbs that count what was lost.
+func (t *target) settled(f *flag.FlagSet) {
+	f.DurationVar(&t.settle, "settle", 5*time.Second, "how long to wait in the end for what is under way; then it is missing")
 }
 
 func write(path string, v any) error {

@@ -10,8 +10,9 @@ import (
 
 // A phase is how far a run is.
 type phase struct {
-	measuring atomic.Bool // times are kept
-	hushed    atomic.Bool // nothing more is begun
+	settle    time.Duration // to wait in the end for what is under way
+	measuring atomic.Bool   // times are kept
+	hushed    atomic.Bool   // nothing more is begun
 }
 
 // measure runs something for each loop until it has counted what happens after

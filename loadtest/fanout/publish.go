@@ -82,11 +82,12 @@ func (p *publisher) run(ctx context.Context) error {
 
 // publish measures acknowledgements.
 func publish(ctx context.Context, args []string, out io.Writer) error {
-	f, t := flags("publish")
+	f, t := flags("publish", out)
 	sessions := f.Int("sessions", 256, "sessions that publish")
 	rooms := f.Int("rooms", 0, "rooms over which they are spread (0: a room for each)")
 	window := f.Int("window", 16, "messages of a session that are not answered")
 	t.sized(f)
+	t.settled(f)
 	warm := f.Duration("warm", 2*time.Second, "how long to publish before measuring")
 	duration := f.Duration("duration", 10*time.Second, "how long to measure")
 	if err := t.parse(f, args); err != nil {
@@ -124,7 +125,7 @@ func publish(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func (r *publishFigures) measure(ctx context.Context, c *crowd, t *target, warm, duration time.Duration) error {
-	p := &phase{}
+	p := &phase{settle: t.settle}
 	publishers := map[*loop]*publisher{}
 	for _, l := range c.loops {
 		publishers[l] = &publisher{listener: newListener(p), loop: l, window: r.Window, size: r.Size, rooms: c.of[l]}

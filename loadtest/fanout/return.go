@@ -19,9 +19,9 @@ type returnFigures struct {
 	Missed   int       `json:"missed"`
 	Size     int       `json:"bytes"`
 
-	Recovered  errands `json:"return_after_missing"`
-	UpToDate   errands `json:"return_up_to_date"`
-	Difference float64 `json:"node_cpu_us_of_recovery"` // of one return
+	Recovered  errands `json:"join_after_missing"`
+	UpToDate   errands `json:"join_up_to_date"`
+	Difference float64 `json:"node_cpu_us_of_recovery"` // the difference
 	History    errands `json:"history"`
 }
 
@@ -60,7 +60,7 @@ type caller struct {
 
 // comeBack measures what recovery and history cost.
 func comeBack(ctx context.Context, args []string, out io.Writer) error {
-	f, t := flags("return")
+	f, t := flags("return", out)
 	n := f.Int("n", 200, "members who leave and join again; one more in each room stays")
 	rooms := f.Int("rooms", 1, "rooms over which they are spread")
 	missed := f.Int("missed", 256, "messages that they miss")
@@ -102,6 +102,8 @@ func (r *returnFigures) measure(ctx context.Context, c *crowd, t *target) error 
 		callers[l] = &caller{loop: l, since: map[*room]string{}, last: map[*room]string{}}
 	}
 	_, prepared := c.start(ctx, func(ctx context.Context, l *loop) error {
+		ctx, cancel := patience(ctx)
+		defer cancel()
 		return callers[l].prepare(ctx, c.of[l], r.Missed+1, r.Size)
 	})
 	if err := prepared(); err != nil {
@@ -117,6 +119,8 @@ func (r *returnFigures) measure(ctx context.Context, c *crowd, t *target) error 
 	} {
 		run := func(rounds int) error {
 			_, wait := c.start(ctx, func(ctx context.Context, l *loop) error {
+				ctx, cancel := patience(ctx)
+				defer cancel()
 				e.set(callers[l])
 				return callers[l].run(ctx, c.of[l], rounds, max(r.Parallel/len(c.loops), 1))
 			})
@@ -147,7 +151,7 @@ func (c *caller) prepare(ctx context.Context, rooms []*room, messages, size int)
 	for _, r := range rooms {
 		s.say(r.members[0])
 	}
-	for missing(rooms) > 0 || len(c.last) < len(rooms) {
+	for missing(rooms) > 0 || s.answered < messages*len(rooms) {
 		if err := c.listen(ctx); err != nil {
 			return err
 		}
@@ -158,8 +162,9 @@ func (c *caller) prepare(ctx context.Context, rooms []*room, messages, size int)
 // A seeder says the messages that are missed later, one by one.
 type seeder struct {
 	*caller
-	messages int
+	messages int // to be said in each room
 	size     int
+	answered int
 }
 
 func (s *seeder) say(m *member) {
@@ -167,9 +172,11 @@ func (s *seeder) say(m *member) {
 }
 
 func (s *seeder) reply(m *member, n *note) {
-	if n.failed {
+	s.answered++
+	switch {
+	case n.failed:
 		s.lost(m, fmt.Errorf("publish: %s", n.text))
-	} else if int(m.said) < s.messages {
+	case int(m.said) < s.messages:
 		s.say(m)
 	}
 }

@@ -67,7 +67,7 @@ type talker struct {
 	size       int
 	window     int64
 	every      time.Duration // between two messages; 0: closed loop
-	next       due           // of the next message
+	next       due           // of the next message; before the run, behind its begin
 	turns      int           // rooms that had their turn
 	all        []*room
 	rooms      []*stage
@@ -85,13 +85,14 @@ type stage struct {
 
 // talk measures deliveries.
 func talk(ctx context.Context, args []string, out io.Writer) error {
-	f, t := flags("talk")
+	f, t := flags("talk", out)
 	rooms := f.Int("rooms", 1, "rooms")
 	members := f.Int("members", 1000, "members of each room")
 	publishers := f.Int("publishers", 16, "members of each room that speak, in turn: a node runs one session's commands one by one")
 	rate := f.Float64("rate", 0, "messages per second in all (0: closed loop, as many as are heard)")
 	window := f.Int64("window", 64, "closed loop: messages of a room that not every member has heard yet")
 	t.sized(f)
+	t.settled(f)
 	warm := f.Duration("warm", 2*time.Second, "how long to talk before measuring")
 	duration := f.Duration("duration", 10*time.Second, "how long to measure")
 	samples := f.Int("samples", 32, "members of each room that time their deliveries")
@@ -141,10 +142,11 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 
 // measure talks, and takes the figures of the interval after the warm-up.
 func (r *talkFigures) measure(ctx context.Context, c *crowd, t *target, warm, duration time.Duration) error {
-	p := &phase{}
+	p := &phase{settle: t.settle}
 	talkers := map[*loop]*talker{}
-	for _, l := range c.loops {
+	for i, l := range c.loops {
 		talkers[l] = newTalker(l, c.of[l], r, p)
+		talkers[l].next = talkers[l].every * time.Duration(i) / time.Duration(len(c.loops))
 	}
 	s, err := t.measure(ctx, c, p, warm, duration, c.deliveries, func(ctx context.Context, l *loop) error { return talkers[l].run(ctx) })
 	if err != nil {
@@ -204,7 +206,7 @@ func (t *talker) run(ctx context.Context) error {
 	if err := t.setAside(t.untimed(), beat); err != nil {
 		return err
 	}
-	t.next = now()
+	t.next += now()
 	if t.every > 0 {
 		if _, err := t.tick(max(t.every, finest)); err != nil {
 			return err
