@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -37,7 +38,7 @@ func TestTalk(t *testing.T) {
 				if code != 0 || f.audit != (audit{}) {
 					t.Fatalf("exit code %d: %s\n%s", code, errs, out)
 				}
-				if f.Deliveries < 10 || f.OwnPerCPU <= 0 || f.PerCPU <= 0 || len(f.Processes) == 0 {
+				if f.Deliveries < 10 || f.OwnPerCPU <= 0 || f.Rate == 0 && f.PerCPU <= 0 || len(f.Processes) == 0 {
 					t.Errorf("figures are %+v", f)
 				}
 				if timed := !strings.Contains(load, "-samples 0"); timed != (f.Deliver.Count > 0) {
@@ -72,30 +73,29 @@ func TestPings(t *testing.T) {
 // Ensure that a delivery that is lost, doubled, swapped with the next, or not
 // ours is found, whatever the wire, and is the only thing that is found.
 func TestWrongDeliveries(t *testing.T) {
-	var kept []byte
+	// Each fault happens at the fifth message, to one guest.
 	faults := map[string]struct {
-		deliver func(g *guest, frame []byte) [][]byte
+		deliver func(g *guest, frame, kept []byte) [][]byte
 		want    audit
 	}{
-		"lost": {func(g *guest, f []byte) [][]byte {
+		"lost": {func(g *guest, f, _ []byte) [][]byte {
 			if g.heard == 5 {
 				return nil
 			}
 			return [][]byte{f}
 		}, audit{Missing: 1}},
-		"doubled": {func(g *guest, f []byte) [][]byte {
+		"doubled": {func(g *guest, f, _ []byte) [][]byte {
 			if g.heard == 5 {
 				return [][]byte{f, f}
 			}
 			return [][]byte{f}
 		}, audit{Doubled: 1}},
-		"swapped": {func(g *guest, f []byte) [][]byte {
+		"swapped": {func(g *guest, f, last []byte) [][]byte {
 			switch g.heard {
 			case 5:
-				kept = f
 				return nil
 			case 6:
-				return [][]byte{f, kept}
+				return [][]byte{f, last}
 			}
 			return [][]byte{f}
 		}, audit{Disordered: 1}},
@@ -103,8 +103,10 @@ func TestWrongDeliveries(t *testing.T) {
 	for wire, hall := range halls {
 		for name, fault := range faults {
 			t.Run(wire+" "+name, func(t *testing.T) {
+				t.Parallel()
 				h := hall()
 				var victim *guest // the first who hears something
+				var last []byte   // that it heard
 				h.deliver = func(g *guest, f []byte) [][]byte {
 					if victim == nil {
 						victim = g
@@ -112,10 +114,12 @@ func TestWrongDeliveries(t *testing.T) {
 					if g != victim {
 						return [][]byte{f}
 					}
-					return fault.deliver(g, f)
+					frames := fault.deliver(g, f, last)
+					last = f
+					return frames
 				}
 				var f talkFigures
-				code, out, errs := fanout(t, &f, talkTo(h.start(t), wire, "-members", "3", "-publishers", "1", "-rate", "100", "-settle", "300ms")...)
+				code, out, errs := fanout(t, &f, talkTo(h.start(t), wire, "-members", "3", "-publishers", "1", "-rate", "100", "-settle", "2s")...)
 				if wire == "chatring" { // which has positions besides
 					f.Disordered = min(f.Disordered, fault.want.Disordered)
 				}
@@ -226,8 +230,8 @@ func TestConnect(t *testing.T) {
 			t.Errorf("%s: exit code %d: %s\n%s", wire, code, errs, out)
 		}
 		h.mu.Lock()
-		if most := 3 + 5 + 20; h.most > most { // the server sees a close later
-			t.Errorf("%s: %d sockets at a time, want %d at most", wire, h.most, most)
+		if h.most > 3+5+int(f.Upgrades)/2 { // the hall sees a close later
+			t.Errorf("%s: %d sockets at a time, of %d upgrades", wire, h.most, f.Upgrades)
 		}
 		h.mu.Unlock()
 	}
@@ -299,16 +303,21 @@ func TestReturnWithoutRecovery(t *testing.T) {
 	}
 }
 
-// Ensure that idle counts what connections take, and further rooms. The hall is
-// in this process, which grows by both.
+// Ensure that idle counts what connections take, and lets each join further
+// rooms. The hall is in this process.
 func TestIdle(t *testing.T) {
 	var f idleFigures
 	h := chatringHall()
+	greet := h.greet
+	h.greet = func(h *hall, ctx context.Context, g *guest) {
+		g.carry = bytes.Repeat([]byte("x"), 200<<10)
+		greet(h, ctx, g)
+	}
 	code, out, errs := fanout(t, &f, "idle", "-url", h.start(t), "-pid", own, "-n", "200", "-rooms", "50", "-wait", "50ms", "-more", "3", "-threads", "2")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s\n%s", code, errs, out)
 	}
-	if f.Connections != 200 || f.More != 3 || f.EachKB <= 0 || f.MoreKB <= 0 || f.JoinCPU < 0 {
+	if f.Connections != 200 || f.More != 3 || f.EachKB < 100 || f.MoreKB <= 0 || f.JoinCPU < 0 {
 		t.Errorf("figures are %+v", f)
 	}
 	for room, n := range h.joins {
