@@ -28,7 +28,7 @@ func newCrowd(t *target, rooms, members int) (*crowd, error) {
 	}
 	run := time.Now().UnixMilli()
 	for i := range rooms {
-		r := &room{name: fmt.Sprintf("fanout-%x-%d", run, i)}
+		r := &room{name: fmt.Sprintf("fanout-%x-%05d", run, i)}
 		for j := range members {
 			r.members = append(r.members, &member{room: r, place: j, user: fmt.Sprintf("user%d", j), fd: -1})
 		}
@@ -101,6 +101,14 @@ func (c *crowd) deliveries() int64 {
 		n += l.deliveries.Load()
 	}
 	return n
+}
+
+// idle lets members stay for a time.
+func (c *crowd) idle(ctx context.Context, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	_, wait := c.start(ctx, func(ctx context.Context, l *loop) error { return l.idle(ctx) })
+	return wait()
 }
 
 // An idler is an ear that only minds that connections end.

@@ -116,14 +116,6 @@ func (r *idleFigures) second(ctx context.Context, c *crowd, t *target, wait time
 	return nil
 }
 
-// idle lets members stay for a time.
-func (c *crowd) idle(ctx context.Context, d time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	_, wait := c.start(ctx, func(ctx context.Context, l *loop) error { return l.idle(ctx) })
-	return wait()
-}
-
 // An extender has members join further rooms by command, each one after the
 // other, and so many members at a time.
 type extender struct {

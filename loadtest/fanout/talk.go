@@ -93,6 +93,7 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 	window := f.Int64("window", 64, "closed loop: messages of a room that not every member has heard yet")
 	t.sized(f)
 	t.settled(f)
+	rest := f.Duration("rest", 500*time.Millisecond, "how long to wait between the last join and the first message: several nodes may tell each other of a join once it is answered")
 	warm := f.Duration("warm", 2*time.Second, "how long to talk before measuring")
 	duration := f.Duration("duration", 10*time.Second, "how long to measure")
 	samples := f.Int("samples", 32, "members of each room that time their deliveries")
@@ -118,6 +119,9 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	if err := c.join(ctx); err != nil {
+		return err
+	}
+	if err := c.idle(ctx, *rest); err != nil {
 		return err
 	}
 	r := &talkFigures{

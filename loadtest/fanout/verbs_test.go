@@ -18,7 +18,7 @@ var (
 )
 
 func talkTo(url, wire string, more ...string) []string {
-	return slices.Concat([]string{"talk", "-url", url, "-wire", wire, "-pid", own}, brief, more)
+	return slices.Concat([]string{"talk", "-url", url, "-wire", wire, "-pid", own, "-rest", "1ms"}, brief, more)
 }
 
 // Ensure that all wires are understood, in closed and in open loop, by one
