@@ -19,8 +19,8 @@ type returnFigures struct {
 	Missed   int       `json:"missed"`
 	Size     int       `json:"bytes"`
 
-	Recovered  errands `json:"join_after_missing"`
-	UpToDate   errands `json:"join_up_to_date"`
+	Recovered  errands `json:"return_after_missing"`
+	UpToDate   errands `json:"return_up_to_date"`
 	Difference float64 `json:"node_cpu_us_of_recovery"` // the difference
 	History    errands `json:"history"`
 }
