@@ -109,3 +109,57 @@ func TestHistoryReadsLittle(t *testing.T) {
 		})
 	}
 }
+
+// A page as long as the window comes from memory, and says whether there are older
+// messages, however the room came into memory.
+func TestPageOfTheWholeWindow(t *testing.T) {
+	for _, said := range []int{options.Window - 1, options.Window, options.Window + 1} {
+		for _, opened := range []string{"while they are said", "behind them"} {
+			t.Run(fmt.Sprint(said, " ", opened), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cluster := membroker.New()
+					broker := &countingBroker{Broker: cluster.Node("1111")}
+					h, _ := startOn(t, broker, options)
+					speaker := join(t, h, "lobby", "alice", &listener{}, nil)
+					for i := range said {
+						say(t, speaker, fmt.Sprint("k", i))
+					}
+					if opened == "behind them" {
+						broker = &countingBroker{Broker: cluster.Node("2222")}
+						h, _ = startOn(t, broker, options)
+						defer join(t, h, "lobby", "bob", &listener{}, nil).Leave()
+					}
+					broker.reset()
+					found, more, err := h.History(t.Context(), "lobby", hub.Range{Limit: options.Window})
+					if err != nil || len(found) != min(said, options.Window) || more != (said > options.Window) {
+						t.Errorf("%d messages, more: %v, %v", len(found), more, err)
+					}
+					if n := broker.reads(); n != 0 {
+						t.Errorf("the log was read %d times", n)
+					}
+					speaker.Leave()
+				})
+			})
+		}
+	}
+}
+
+// Who wants everything is told that not all of it is there any more, when the log
+// keeps less than the window would.
+func TestTrimmedLogIsNotWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := membroker.New(membroker.Retention(options.Window / 2))
+		h, _ := startOn(t, cluster.Node("1111"), options)
+		speaker := join(t, h, "lobby", "alice", &listener{}, nil)
+		for i := range options.Window {
+			say(t, speaker, fmt.Sprint("k", i))
+		}
+		later, _ := startOn(t, cluster.Node("2222"), options)
+		l := &listener{}
+		join(t, later, "lobby", "bob", l, &chat.Position{}).Leave()
+		if joined := l.heard[0]; joined.Recovered || joined.Missed != 0 {
+			t.Errorf("bob hears %+v", joined)
+		}
+		speaker.Leave()
+	})
+}

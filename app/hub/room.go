@@ -64,7 +64,6 @@ func (r *room) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.looked = arrivals
-	r.window.whole = len(tail) == 0 || len(tail) < r.hub.opts.Window && tail[0].Offset == 0
 	for _, p := range tail {
 		r.keep(p, protocol.Message(p))
 	}
@@ -76,7 +75,7 @@ func (r *room) rehydrate(ctx context.Context) ([]chat.Publication, error) {
 	if err := r.hub.broker.Open(ctx, r.id); err != nil {
 		return nil, err
 	}
-	return r.hub.broker.ReadBefore(ctx, r.id, chat.Position{}, r.hub.opts.Window)
+	return r.hub.broker.ReadBefore(ctx, r.id, chat.Position{}, r.hub.opts.Window+1) // one more tells whether there are older ones
 }
 
 // wait returns when the room is open, or with the reason why it is not.

@@ -24,8 +24,8 @@ func (e entry) cost() int64 { return int64(e.frame.Size() + entryOverhead) }
 type window struct {
 	entries []entry
 	bytes   int64
-	// whole says that nothing of the log stands before the window.
-	whole bool
+	// older says that something of the log stands before the window.
+	older bool
 }
 
 // push adds an entry, lets go of the oldest beyond limit, and returns by how
@@ -48,7 +48,7 @@ func (w *window) drop(n int) int64 {
 	if n == 0 {
 		return 0
 	}
-	w.whole = false
+	w.older = true
 	var freed int64
 	for i, e := range w.entries[:n] {
 		freed += e.cost()
@@ -115,7 +115,7 @@ func (w *window) since(p, last chat.Position) ([]entry, bool) {
 		return nil, true
 	}
 	if p.IsZero() {
-		if !w.whole {
+		if w.older || len(w.entries) > 0 && w.entries[0].pos.Offset > 0 { // trimmed
 			return nil, false
 		}
 		return w.entries, true
@@ -135,9 +135,9 @@ func (w *window) before(p chat.Position, limit int) (found []entry, more, known 
 	if !p.IsZero() {
 		end, _ = slices.BinarySearchFunc(w.entries, p, func(e entry, p chat.Position) int { return e.pos.Compare(p) })
 	}
-	if end <= limit && !w.whole {
+	if end < limit && w.older {
 		return nil, false, false
 	}
 	begin := max(0, end-limit)
-	return w.entries[begin:end], begin > 0, true
+	return w.entries[begin:end], begin > 0 || w.older, true
 }
