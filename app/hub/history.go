@@ -30,8 +30,8 @@ const historyPart = 32
 // when they are long.
 func (h *Hub) History(ctx context.Context, id chat.RoomID, g Range) (messages []protocol.Frame, more bool, err error) {
 	if r := h.lookup(id); r != nil {
-		if entries, more, known := r.recall(g); known {
-			messages, more = g.fit(frames(entries), more)
+		if found, more, known := r.recall(g); known {
+			messages, more = g.fit(found, more)
 			return messages, more, nil
 		}
 	}
@@ -107,24 +107,26 @@ func (g Range) fit(messages []protocol.Frame, more bool) ([]protocol.Frame, bool
 }
 
 // recall answers from the window; known is false when it cannot.
-func (r *room) recall(g Range) (found []entry, more, known bool) {
+func (r *room) recall(g Range) (messages []protocol.Frame, more, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.gate.open {
 		return nil, false, false
 	}
+	var found []entry
 	if g.After == nil {
 		found, more, known = r.window.before(g.Before, g.Limit)
 	} else if found, known = r.window.since(*g.After, r.gate.last); len(found) > g.Limit {
 		found, more = found[:g.Limit], true
 	}
-	return append([]entry(nil), found...), more, known
+	return frames(found), more, known
 }
 
-func frames(entries []entry) []protocol.Frame {
-	frames := make([]protocol.Frame, len(entries))
-	for i, e := range entries {
-		frames[i] = e.frame
+// frames are those of a window's entries, behind others.
+func frames(entries []entry, others ...protocol.Frame) []protocol.Frame {
+	frames := append(make([]protocol.Frame, 0, len(others)+len(entries)), others...)
+	for _, e := range entries {
+		frames = append(frames, e.frame)
 	}
 	return frames
 }

@@ -111,9 +111,10 @@ func (r *room) join(j Join) *Member {
 		joined.Missed = len(missed)
 		r.hub.count.Recovered.WithLabelValues(yesNo(joined.Recovered)).Inc()
 	}
-	m.to.Send(joined.Frame().Batch())
-	if len(missed) > 0 {
-		m.to.Recover(frames(missed))
+	if len(missed) == 0 {
+		m.to.Send(joined.Frame().Batch())
+	} else {
+		m.to.Recover(frames(missed, joined.Frame()))
 	}
 	r.members = append(r.members, m)
 	r.hub.count.Members.Inc()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/chatring/chatring/app/protocol"
@@ -105,6 +106,7 @@ func (s *Session) Recover(frames []protocol.Frame) {
 	if o.closing {
 		return
 	}
+	o.batches = slices.Grow(o.batches, len(frames))
 	for _, f := range frames {
 		o.extra += f.Size()
 		s.queueLocked(f.Batch())
