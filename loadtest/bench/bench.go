@@ -20,6 +20,7 @@ type bench struct {
 	fanout string            // program, the generator
 	peers  map[string]string // their programs
 	absent map[string]error  // peers that cannot be had, and why
+	pad    int               // bytes that chatring's frames have beside data; 0: not known yet
 
 	machine machine
 	commit  string

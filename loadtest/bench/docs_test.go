@@ -85,6 +85,10 @@ func TestPlots(t *testing.T) {
 				t.Errorf("%s lacks %q", f.name, want)
 			}
 		}
+		last := f.rows[len(f.rows)-1]
+		if one, err := f.svg(results{last: measured[last]}); !bytes.Contains(one, []byte(panelTitles[last])) || err != nil {
+			t.Errorf("%s of one row: %d bytes, %v", f.name, len(one), err)
+		}
 		if none, err := f.svg(results{}); none != nil || err != nil {
 			t.Errorf("%s of nothing: %d bytes, %v", f.name, len(none), err)
 		}

@@ -34,12 +34,12 @@ var plots = []figure{
 // panelTitles are those of panels that stand beside others.
 var panelTitles = map[string]string{
 	"closed": "closed loop", "rate50": "1,000 members, 50 messages/s", "rate200": "1,000 members, 200 messages/s",
-	"cluster-small": "four nodes, 500 rooms of 10, 2,000 messages/s", "cluster-large": "four nodes, 5 rooms of 1,000, 50 messages/s",
+	"cluster-small": "500 rooms of 10, 2,000 messages/s", "cluster-large": "5 rooms of 1,000, 50 messages/s",
 	"idle": "kB per idle joined connection", "scale": "CPU µs per delivery, by number of nodes",
 }
 
 const (
-	panelWidth  = 3.7 * vg.Inch
+	panelWidth  = 3.8 * vg.Inch
 	panelMargin = 12
 	textSize    = 11
 )
@@ -232,10 +232,17 @@ func latencies(r row, m measurement) (*plot.Plot, error) {
 	}
 	p.NominalY(names...)
 	p.X.Scale = plot.LogScale{}
-	p.X.Min, p.X.Max = math.Pow(10, math.Floor(math.Log10(least))), math.Pow(10, math.Ceil(math.Log10(most))+1) // the texts want room
-	p.X.Tick.Marker = plot.TickerFunc(func(low, high float64) (ticks []plot.Tick) {
-		for v := low; v < high; v *= 10 {
-			ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%g ms", v)})
+	p.X.Min, p.X.Max = math.Pow(10, math.Floor(math.Log10(least))), 20*most // the texts want room
+	p.X.Tick.Marker = plot.TickerFunc(func(low, _ float64) (ticks []plot.Tick) {
+		for v := low; v < 10*most; v *= 10 {
+			label := fmt.Sprint(v)
+			switch {
+			case v >= 1000:
+				label = fmt.Sprint(v/1000, " s")
+			case v == low:
+				label += " ms"
+			}
+			ticks = append(ticks, plot.Tick{Value: v, Label: label})
 		}
 		return ticks
 	})

@@ -99,17 +99,17 @@ var (
 	idleCPU    = metric{key: "idle_cpu", title: "CPU while idle", less: true, write: tenths}
 	upgrades   = metric{key: "upgrades_per_cpu_second", title: "upgrades per CPU-second", write: count}
 	perRedis   = metric{key: "publications_per_redis_cpu_second", title: "publications per CPU-second of Redis", write: count}
-	nodesPub   = metric{key: "nodes_us_per_publication", title: "CPU µs each: nodes", less: true, write: small}
-	proxyPub   = metric{key: "haproxy_us_per_publication", title: "HAProxy", less: true, write: small}
-	redisPub   = metric{key: "redis_us_per_publication", title: "Redis", less: true, write: small}
+	nodesPub   = metric{key: "nodes_us_per_publication", title: "nodes µs", less: true, write: small}
+	proxyPub   = metric{key: "haproxy_us_per_publication", title: "HAProxy µs", less: true, write: small}
+	redisPub   = metric{key: "redis_us_per_publication", title: "Redis µs", less: true, write: small}
 	perSec     = metric{key: "publications_per_second", title: "publications per second", write: count}
 	backCPU    = metric{key: "cpu_us_per_return", title: "node CPU µs per join after 256 missed", less: true, write: small}
 	historyCPU = metric{key: "cpu_us_per_history", title: "per history of 256", less: true, write: small}
 	joinCPU    = metric{key: "cpu_us_per_join", title: "per join that brings nothing", less: true, write: small}
 	all        = metric{key: "cpu_us_per_delivery", title: "CPU µs per delivery", less: true, write: small}
-	ofNodes    = metric{key: "nodes_us_per_delivery", title: "nodes", less: true, write: small}
-	ofProxy    = metric{key: "haproxy_us_per_delivery", title: "HAProxy", less: true, write: small}
-	ofRedis    = metric{key: "redis_us_per_delivery", title: "Redis", less: true, write: small, optional: true}
+	ofNodes    = metric{key: "nodes_us_per_delivery", title: "nodes µs", less: true, write: small}
+	ofProxy    = metric{key: "haproxy_us_per_delivery", title: "HAProxy µs", less: true, write: small}
+	ofRedis    = metric{key: "redis_us_per_delivery", title: "Redis µs", less: true, write: small, optional: true}
 	bridged    = metric{key: "bridged_per_publication", title: "Redis → nodes messages per publication", less: true, write: small}
 )
 
@@ -131,7 +131,7 @@ type load struct {
 func (l load) args() []string {
 	return []string{
 		"-rooms", strconv.Itoa(l.rooms), "-members", strconv.Itoa(l.members),
-		"-rate", strconv.FormatFloat(l.rate, 'g', -1, 64), "-window", "64", "-bytes", "64",
+		"-rate", strconv.FormatFloat(l.rate, 'g', -1, 64), "-window", "64", "-bytes", strconv.Itoa(payload),
 	}
 }
 

@@ -19,18 +19,6 @@ var centrifugoAlone = map[string]earlier{
 	"rate200": {centrifugo, figures{perCPU.key: 206_000, p50.key: 16, p99.key: 51}, 157_000},
 }
 
-// floorFlags make the floor write as chatring does, or it were none: frames as long as
-// those that have room, position, sender, key and time beside the data; and in one piece
-// what comes to a room of 1,000 while it rests (room.gather). At 50 messages a second
-// each comes to a room that has rested.
-func floorFlags(l load) []string {
-	flags := []string{"-pad", "140"}
-	if l.rate == 0 || l.rate > 60 {
-		flags = append(flags, "-gather", "15ms")
-	}
-	return flags
-}
-
 // roomRow is one room on one server, whose core is its own.
 func roomRow(name string, l load, quick bool, asks string) row {
 	r := row{
@@ -41,11 +29,13 @@ func roomRow(name string, l load, quick bool, asks string) row {
 		quick:   quick, beside: 4 * time.Second,
 	}
 	for _, system := range systems {
-		var args []string
-		if system == "floor" {
-			args = floorFlags(l)
-		}
-		r.lines = append(r.lines, line{name: titles[system], system: system, run: func(ctx context.Context, s *stage, of *run) error {
+		r.lines = append(r.lines, line{name: titles[system], system: system, run: func(ctx context.Context, s *stage, of *run) (err error) {
+			var args []string
+			if system == "floor" {
+				if args, err = s.floorFlags(ctx, l); err != nil {
+					return err
+				}
+			}
 			to, err := s.alone(ctx, system, args...)
 			if err == nil {
 				_, err = s.talk(ctx, to, of, l)

@@ -16,7 +16,7 @@ func clusterRow(name string, l load, quick bool, asks string) row {
 	r := row{
 		name: name, asks: asks, contender: "cluster",
 		metrics: []metric{perCPU, p50, p99, came, ofProxy, ofNodes, ofRedis, ownBusy},
-		remark:  "HAProxy, nodes, Redis: CPU µs per delivery of each. The generator's share is of one CPU of those that all have together.",
+		remark:  "µs: CPU time per delivery. The generator's share is of one CPU of those that all have together.",
 		ratios:  []ratio{better},
 		earlier: []earlier{{name: centrifugo, figures: map[string]figures{
 			"cluster-small": {perCPU.key: 15_600, p99.key: 10},
@@ -53,6 +53,7 @@ func publishRow() row {
 		metrics: []metric{perRedis, perSec, redisPub, nodesPub, proxyPub},
 		quick:   true, beside: 8 * time.Second,
 	}
+	r.remark = "µs: CPU time per publication."
 	for _, fsync := range []string{"always", "everysec", "no"} {
 		name := "`appendfsync " + fsync + "`"
 		r.lines = append(r.lines, line{name: name, system: ours, slow: fsync != "always", run: func(ctx context.Context, s *stage, of *run) error {
