@@ -3,6 +3,7 @@ module github.com/chatring/chatring/loadtest/bench
 go 1.26.8
 
 require (
+	github.com/coder/websocket v1.8.15
 	golang.org/x/sync v0.24.0
 	gonum.org/v1/plot v0.17.0
 )
