@@ -27,7 +27,7 @@ func TestMeasure(t *testing.T) {
 	b := testBench(t)
 	r := row{metrics: []metric{perCPU}, rounds: 5}
 	b.absent = map[string]error{"absent": errors.New("it cannot be had")}
-	for _, name := range []string{ours, "lossy", "empty", "dead", "absent"} {
+	for _, name := range []string{ours, "lossy", "empty", "dead", "absent", "half"} {
 		r.lines = append(r.lines, line{name: name, system: name, run: func(_ context.Context, s *stage, of *run) error {
 			if _, err := os.Stat(s.dir); err != nil {
 				t.Error(err)
@@ -41,6 +41,9 @@ func TestMeasure(t *testing.T) {
 				return nil
 			}
 			of.Figures = figures{perCPU.key: float64(100 * of.At.Year())}
+			if name == "half" {
+				return errors.New("it died meanwhile")
+			}
 			return nil
 		}})
 	}
@@ -49,10 +52,10 @@ func TestMeasure(t *testing.T) {
 	for _, of := range m.Runs {
 		order = append(order, fmt.Sprint(of.Round, of.Line))
 	}
-	if want := []string{"1chatring", "1lossy", "1empty", "1dead", "1absent", "2chatring", "2lossy", "2empty", "2dead", "2absent"}; !slices.Equal(order, want) {
+	if want := []string{"1chatring", "1lossy", "1empty", "1dead", "1absent", "1half", "2chatring", "2lossy", "2empty", "2dead", "2absent", "2half"}; !slices.Equal(order, want) {
 		t.Errorf("the order is %v", order)
 	}
-	for i, want := range []string{"", "1 missing", "no deliveries_per_cpu_second was measured", "it is dead", "it cannot be had"} {
+	for i, want := range []string{"", "1 missing", "no deliveries_per_cpu_second was measured", "it is dead", "it cannot be had", "it died meanwhile"} {
 		if of := m.Runs[i]; of.Wrong != want || (of.Figures == nil) != (i > 1) {
 			t.Errorf("%s: %q, %v", of.Line, of.Wrong, of.Figures)
 		}
@@ -130,7 +133,7 @@ func TestStage(t *testing.T) {
 	s := &stage{bench: testBench(t), dir: t.TempDir()}
 	pids := filepath.Join(t.TempDir(), "pids")
 	stubborn, err := s.start("stubborn", anyCore, []string{"PIDS=" + pids}, program(t, `trap "" TERM
-(trap "" TERM; while :; do sleep 0.1; done) &
+(trap "" TERM; for i in $(seq 600); do sleep 0.1; done) &
 echo $$ $! >"$PIDS.new"; mv "$PIDS.new" "$PIDS"
 wait
 `))
