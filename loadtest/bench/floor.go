@@ -48,7 +48,7 @@ func (b *bench) besideData(ctx context.Context) (n int, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	const room = "fanout-19aab12cd34-0"
+	const room = "fanout-19aab12cd34-00000"
 	var members []*websocket.Conn
 	for _, user := range []string{"user0", "user1"} {
 		conn, _, err := websocket.Dial(ctx, to.url+"/ws/chat/"+room+"?user="+user, &websocket.DialOptions{Subprotocols: []string{"chatring.v1"}})
