@@ -52,13 +52,11 @@ func newBench(ctx context.Context, o options, picked []row) (*bench, error) {
 }
 
 func (b *bench) prepare(ctx context.Context, picked []row) (err error) {
-	b.machine = thisMachine(ctx)
+	b.machine = thisMachine(ctx, b.root)
 	if b.machine.Load > 0.5 && !b.quick {
 		fmt.Fprintf(os.Stderr, "bench: this machine is not quiet (load %.1f): figures will be too low\n", b.machine.Load)
 	}
-	if b.commit, err = commitOf(ctx, b.root); err != nil {
-		return err
-	}
+	b.commit = commitOf(ctx, b.root)
 	if b.node = os.Getenv("CHATRING_BIN"); b.node == "" {
 		b.node, err = build(ctx, b.root, filepath.Join(b.dir, "chatring"), "./app")
 	}

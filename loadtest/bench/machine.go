@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -23,7 +23,7 @@ type machine struct {
 }
 
 // thisMachine asks the machine what it is. What it does not know is left out.
-func thisMachine(ctx context.Context) machine {
+func thisMachine(ctx context.Context, root string) machine {
 	m := machine{
 		Processor: field("/proc/cpuinfo", "model name"),
 		CPUs:      runtime.NumCPU(),
@@ -40,6 +40,15 @@ func thisMachine(ctx context.Context) machine {
 	} {
 		if v := versionOf(ctx, args...); v != "" {
 			m.Versions[name] = v
+		}
+	}
+	for name, at := range map[string]string{
+		"NATS": "go.mod nats-io/nats-server/v2 v", "gws": "go.mod lxzan/gws v", "Socket.IO": `socketio/package.json "socket.io": "`,
+	} {
+		file, before, _ := strings.Cut(at, " ")
+		b, _ := os.ReadFile(filepath.Join(root, "loadtest", "peers", file))
+		if _, after, ok := strings.Cut(string(b), before); ok {
+			m.Versions[name] = version.FindString(after)
 		}
 	}
 	return m
@@ -76,21 +85,19 @@ func firstWord(file string) string {
 
 // commitOf is the repository's commit, and says when the code is not what was
 // committed. What this program itself writes does not count.
-func commitOf(ctx context.Context, root string) (string, error) {
+func commitOf(ctx context.Context, root string) string {
 	git := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output()
+		// Whose the clone is does not matter here.
+		args = append([]string{"-c", "safe.directory=*", "-C", root}, args...)
+		out, err := exec.CommandContext(ctx, "git", args...).Output()
 		return strings.TrimSpace(string(out)), err
 	}
 	commit, err := git("rev-parse", "--short=7", "HEAD")
 	if err != nil {
-		return "", fmt.Errorf("ask git for the commit: %w", err)
+		return "unknown"
 	}
-	changed, err := git("status", "--porcelain", "--", ":!docs")
-	if err != nil {
-		return "", fmt.Errorf("ask git for changes: %w", err)
-	}
-	if changed != "" {
+	if changed, err := git("status", "--porcelain", "--", ":!docs"); err != nil || changed != "" {
 		commit += " with changes"
 	}
-	return commit, nil
+	return commit
 }
