@@ -26,7 +26,7 @@ func roomRow(name string, l load, quick bool, asks string) row {
 		metrics: []metric{perCPU, p50, p99, came, busy, ownBusy},
 		ratios:  []ratio{better, ofFloor},
 		earlier: []earlier{centrifugoAlone[name]},
-		quick:   quick, beside: 4 * time.Second,
+		quick:   quick, beside: 3 * time.Second,
 	}
 	for _, system := range systems {
 		r.lines = append(r.lines, line{name: titles[system], system: system, run: func(ctx context.Context, s *stage, of *run) (err error) {

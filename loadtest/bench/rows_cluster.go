@@ -51,9 +51,9 @@ func publishRow() row {
 	r := row{
 		name: "publish", asks: "acknowledged publications through HAProxy, four nodes and Redis", contender: "Redis keeps the log",
 		metrics: []metric{perRedis, perSec, redisPub, nodesPub, proxyPub},
+		remark:  "µs: CPU time per publication.",
 		quick:   true, beside: 8 * time.Second,
 	}
-	r.remark = "µs: CPU time per publication."
 	for _, fsync := range []string{"always", "everysec", "no"} {
 		name := "`appendfsync " + fsync + "`"
 		r.lines = append(r.lines, line{name: name, system: ours, slow: fsync != "always", run: func(ctx context.Context, s *stage, of *run) error {
