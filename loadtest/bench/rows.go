@@ -152,8 +152,8 @@ func allRows() []row {
 		connectRow(),
 		publishRow(),
 		joinRow(),
-		clusterRow("cluster-small", load{500, 10, 2000}, true, "500 rooms of 10, 2,000 messages a second in all, through HAProxy and four nodes: 20,000 deliveries a second"),
-		clusterRow("cluster-large", load{5, 1000, 50}, false, "5 rooms of 1,000, 50 messages a second in all, through HAProxy and four nodes: 50,000 deliveries a second"),
+		clusterRow("cluster-small", smallRooms, true, "500 rooms of 10, 2,000 messages a second in all, through HAProxy and four nodes: 20,000 deliveries a second"),
+		clusterRow("cluster-large", largeRooms, false, "5 rooms of 1,000, 50 messages a second in all, through HAProxy and four nodes: 50,000 deliveries a second"),
 		scaleRow(),
 	}
 }

@@ -11,6 +11,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// The loads of clusters.
+var (
+	smallRooms = load{500, 10, 2000}
+	largeRooms = load{5, 1000, 50}
+)
+
 // clusterRow is a load through HAProxy on four nodes.
 func clusterRow(name string, l load, quick bool, asks string) row {
 	r := row{
@@ -33,7 +39,31 @@ func clusterRow(name string, l load, quick bool, asks string) row {
 			return err
 		}})
 	}
+	r.lines = append(r.lines, otherwise[name])
 	return r
+}
+
+// otherwise is chatring set up for less processor time: with a Redis that writes to
+// its disk once a second, and with rooms that rest for longer than they do by
+// themselves.
+var otherwise = map[string]line{
+	"cluster-small": {name: "chatring, `appendfsync everysec`", system: ours, slow: true, run: func(ctx context.Context, s *stage, of *run) error {
+		to, err := s.behind(ctx, ours, 4)
+		if err != nil {
+			return err
+		}
+		if _, err := s.cluster.ask(ctx, "config", "set", "appendfsync", "everysec"); err != nil {
+			return err
+		}
+		return s.talkThrough(ctx, to, of, smallRooms)
+	}},
+	"cluster-large": {name: "chatring, `room.rest=200µs`, `room.gather=200ms`", system: ours, slow: true, run: func(ctx context.Context, s *stage, of *run) error {
+		to, err := s.behind(ctx, ours, 4, "CHATRING_ROOM_REST=200us", "CHATRING_ROOM_GATHER=200ms")
+		if err != nil {
+			return err
+		}
+		return s.talkThrough(ctx, to, of, largeRooms)
+	}},
 }
 
 // talkThrough has members speak, and says which part of the cluster took how much.
