@@ -6,6 +6,7 @@ import (
 	"image/color"
 	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -135,10 +136,10 @@ func measuredLines(r row, m measurement, key string) (names []string) {
 }
 
 func colorOf(line string) color.Color {
-	switch line {
-	case ours:
+	switch {
+	case strings.HasPrefix(line, ours):
 		return blue
-	case titles["floor"]:
+	case line == titles["floor"]:
 		return gray
 	}
 	return pale

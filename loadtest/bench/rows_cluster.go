@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func clusterRow(name string, l load, quick bool, asks string) row {
 	r := row{
 		name: name, asks: asks, contender: "cluster",
 		metrics: []metric{perCPU, p50, p99, came, ofProxy, ofNodes, ofRedis, ownBusy},
-		remark:  "µs: CPU time per delivery. The generator's share is of one CPU of those that all have together.",
+		remark:  "µs: CPU time per delivery. The generator's share is of one CPU of those that all have together. " + otherwiseIs[name],
 		ratios:  []ratio{better},
 		earlier: []earlier{{name: centrifugo, figures: map[string]figures{
 			"cluster-small": {perCPU.key: 15_600, p99.key: 10},
@@ -39,7 +40,7 @@ func clusterRow(name string, l load, quick bool, asks string) row {
 			return err
 		}})
 	}
-	r.lines = append(r.lines, otherwise[name])
+	r.lines = slices.Insert(r.lines, 1, otherwise[name])
 	return r
 }
 
@@ -47,7 +48,7 @@ func clusterRow(name string, l load, quick bool, asks string) row {
 // its disk once a second, and with rooms that rest for longer than they do by
 // themselves.
 var otherwise = map[string]line{
-	"cluster-small": {name: "chatring, `appendfsync everysec`", system: ours, slow: true, run: func(ctx context.Context, s *stage, of *run) error {
+	"cluster-small": {name: ours + ", everysec", system: ours, slow: true, run: func(ctx context.Context, s *stage, of *run) error {
 		to, err := s.behind(ctx, ours, 4)
 		if err != nil {
 			return err
@@ -57,13 +58,19 @@ var otherwise = map[string]line{
 		}
 		return s.talkThrough(ctx, to, of, smallRooms)
 	}},
-	"cluster-large": {name: "chatring, `room.rest=200µs`, `room.gather=200ms`", system: ours, slow: true, run: func(ctx context.Context, s *stage, of *run) error {
+	"cluster-large": {name: ours + ", long rests", system: ours, slow: true, run: func(ctx context.Context, s *stage, of *run) error {
 		to, err := s.behind(ctx, ours, 4, "CHATRING_ROOM_REST=200us", "CHATRING_ROOM_GATHER=200ms")
 		if err != nil {
 			return err
 		}
 		return s.talkThrough(ctx, to, of, largeRooms)
 	}},
+}
+
+// otherwiseIs says how.
+var otherwiseIs = map[string]string{
+	"cluster-small": "everysec: Redis with `appendfsync everysec`, which scripts/up sets to `always`.",
+	"cluster-large": "Long rests: `room.rest=200µs`, `room.gather=200ms`.",
 }
 
 // talkThrough has members speak, and says which part of the cluster took how much.
