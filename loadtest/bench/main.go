@@ -165,6 +165,11 @@ func measureAll(ctx context.Context, o options, picked []row) (ok bool, err erro
 		return false, err
 	}
 	defer b.close()
+	if o.write { // can it be? Not after twenty minutes.
+		if err := redraw(); err != nil {
+			return false, err
+		}
+	}
 	ok = true
 	measured := results{}
 	for _, r := range picked {
