@@ -66,7 +66,7 @@ func idleRow() row {
 				args = []string{"-n", "200", "-rooms", "20", "-wait", "1s"}
 			}
 			if system == ours {
-				args = append(args, "-more", "4")
+				args = append(args, "-more", "10")
 			}
 			var found struct {
 				EachKB  float64 `json:"kb_per_connection"`

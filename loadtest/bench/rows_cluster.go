@@ -118,16 +118,17 @@ func publishRow() row {
 	return r
 }
 
-// scaleLoad is modest, so that HAProxy, eight nodes, Redis and the generator have
+// scaleLoad is what each node has to do: a cluster has more nodes because it has
+// more to do. It is modest, so that HAProxy, eight nodes, Redis and the generator have
 // enough of two cores, however the rooms are spread.
-var scaleLoad = load{500, 10, 1000}
+var scaleLoad = load{60, 10, 150}
 
 var scaleNodes = []int{1, 2, 4, 8}
 
 // scaleRow is the same load on ever more nodes, with the hash and without.
 func scaleRow() row {
 	r := row{
-		name: "scale", asks: "500 rooms of 10, 1,000 messages a second in all, on 1 to 8 nodes, placed by consistent hashing and one after the other", contender: "HAProxy's balance, nodes",
+		name: "scale", asks: "60 rooms of 10 and 150 messages a second for each of 1 to 8 nodes, placed by consistent hashing and one after the other", contender: "HAProxy's balance, nodes",
 		metrics: []metric{all, ofProxy, ofNodes, ofRedis, bridged, p99},
 		ratios:  []ratio{{"of one node's cost", scaleName("hash", 1), multiple}},
 		remark:  "roundrobin: haproxy.cfg with \"balance roundrobin\" instead of \"balance hash var(txn.room)\" and \"hash-type consistent\", and nodes that lead nobody home (CHATRING_HOME_URL empty). Other members' coming and going is not counted in the messages.",
@@ -166,7 +167,7 @@ func (s *stage) scale(ctx context.Context, of *run, balance string, nodes int) e
 		each, err = countBridged(watching, s.cluster.metrics(), s.duration)
 		return err
 	})
-	err = s.talkThrough(ctx, to, of, scaleLoad)
+	err = s.talkThrough(ctx, to, of, load{scaleLoad.rooms * nodes, scaleLoad.members, scaleLoad.rate * float64(nodes)})
 	done()
 	if counted := counting.Wait(); err == nil {
 		err = counted
