@@ -187,12 +187,13 @@ func newTalker(l *loop, rooms []*room, r *talkFigures, p *phase) *talker {
 	return t
 }
 
-// Beats, for members that are set aside. In the open loop nothing waits for
-// them, and a socket holds what comes meanwhile; the count of deliveries lags by
-// up to a beat, at both ends of the interval. In the closed loop the room waits
-// for all its members, so that a long beat would make it speak in bursts.
+// Beats, for members that are set aside. With a longer one in the open loop,
+// much would come to a socket before it is read, so that the kernel acknowledges
+// it while the server writes, at the server's cost and no longer at ours. In the
+// closed loop the room waits for all its members, so that a longer one would make
+// it speak in bursts.
 const (
-	openBeat   = 50 * time.Millisecond
+	openBeat   = 10 * time.Millisecond
 	closedBeat = 2 * time.Millisecond
 )
 
