@@ -51,13 +51,11 @@ func (t *target) count(over func() error, count func() int64) (span, error) {
 	if err := over(); err != nil {
 		return span{}, err
 	}
-	s := span{seconds: time.Since(begun).Seconds(), own: ownCPU() - own, count: count() - counted}
 	after, err := usesOf(t.pids)
 	if err != nil {
 		return span{}, err
 	}
-	s.uses = usedBetween(before, after)
-	return s, nil
+	return span{time.Since(begun).Seconds(), count() - counted, usedBetween(before, after), ownCPU() - own}, nil
 }
 
 // perSecond is 0 when there are no seconds.

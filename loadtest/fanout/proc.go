@@ -39,9 +39,16 @@ func usesOf(pids []int) ([]use, error) {
 	}
 	var found []use
 	for _, pid := range family(pids, all) {
-		u, ok := all[pid]
-		if !ok {
-			return nil, fmt.Errorf("there is no process %d", pid)
+		// Once more, since to look at all took its time.
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil && slices.Contains(pids, pid) {
+			return nil, fmt.Errorf("there is no process %d: %w", pid, err)
+		} else if err != nil { // a child that has just ended
+			continue
+		}
+		u, err := useIn(b)
+		if err != nil {
+			return nil, fmt.Errorf("stat of %d: %w", pid, err)
 		}
 		u.Name = nameOf(pid)
 		found = append(found, u)
@@ -169,13 +176,12 @@ func residentOf(pids []int) (int, error) {
 	total := 0
 	for _, pid := range family(pids, all) {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err != nil {
-			return 0, err
-		}
-		_, after, ok := strings.Cut(string(b), "VmRSS:")
+		_, after, _ := strings.Cut(string(b), "VmRSS:")
 		fields := strings.Fields(after)
-		if !ok || len(fields) == 0 {
-			return 0, fmt.Errorf("process %d has no memory", pid)
+		if (err != nil || len(fields) == 0) && slices.Contains(pids, pid) {
+			return 0, fmt.Errorf("process %d has no memory: %w", pid, err)
+		} else if len(fields) == 0 { // a child that has just ended
+			continue
 		}
 		n, err := strconv.Atoi(fields[0])
 		if err != nil {
