@@ -286,4 +286,9 @@ func (r *returnFigures) print(out io.Writer) {
 	line("return up to date", r.UpToDate)
 	fmt.Fprintf(out, "recovery               %.1f µs, the difference\n", r.Difference)
 	line("history", r.History)
+	own, seconds := 0.0, 0.0
+	for _, e := range []errands{r.Recovered, r.UpToDate, r.History} {
+		own, seconds = own+e.OwnCPU, seconds+e.Seconds
+	}
+	fmt.Fprintf(out, "this program           %.2f CPU seconds in %.1f s\n", own, seconds)
 }
