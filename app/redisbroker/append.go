@@ -66,7 +66,7 @@ func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bo
 		args: []any{
 			string(d.From), d.Key, slices.Clone(d.Body), digest(d.Body),
 			strconv.FormatUint(seen.Epoch, 10), strconv.FormatUint(seen.Offset, 10),
-			b.options.Retention, int(max(b.options.RetentionAge/time.Second, 1)), b.options.KeyWindow.Milliseconds(),
+			b.options.Retention, b.options.KeyWindow.Milliseconds(), int((b.options.RetentionAge+b.options.KeyWindow)/time.Second) + 1,
 			begin, at, wait,
 		},
 		size:  len(d.From) + len(d.Key) + len(d.Body),
@@ -84,7 +84,7 @@ func digest(body []byte) string {
 // parseAppended reads what append.lua answers.
 func parseAppended(reply any) (p chat.Publication, known bool, others int64, err error) {
 	fields, ok := reply.([]any)
-	if !ok || len(fields) != 5 {
+	if !ok || len(fields) != 6 {
 		return p, false, 0, fmt.Errorf("%w: append.lua answered %v", chat.ErrUnavailable, reply)
 	}
 	position, _ := fields[0].(string)
@@ -103,6 +103,17 @@ func parseAppended(reply any) (p chat.Publication, known bool, others int64, err
 		return p, false, 0, fmt.Errorf("%w: append.lua answered %v", chat.ErrUnavailable, reply)
 	}
 	return p, before == 1, others, nil
+}
+
+// parseClock reads the end of what append.lua answers: Redis' clock.
+func parseClock(reply any) (theirs time.Time, ok bool) {
+	fields, _ := reply.([]any)
+	if len(fields) == 0 {
+		return theirs, false
+	}
+	ms, _ := fields[len(fields)-1].(string)
+	theirs, err := parseTime(ms)
+	return theirs, err == nil
 }
 
 // parsePrev reads what append.lua says of the publication before; linked is

@@ -11,8 +11,10 @@
 --       2 channel     the room's channel
 --       3 from        4 key    5 body    6 a digest of the body
 --       7 epoch and 8 offset of the last position that the node has seen; 0 0
---       9 how many entries to keep     10 for how long, in seconds
---      11 for how long to keep a sender's key, in milliseconds
+--       9 how many entries to keep
+--      10 for how long to keep a sender's key, in milliseconds
+--      11 for how long to keep the log, in seconds: longer than is asked for by
+--         as much as a sender's key is kept
 --      12 begin       "begin" to begin a new epoch when the log ends before
 --                     what was seen
 --      13 at          the time of a publication that is restored, in ms; ""
@@ -21,7 +23,8 @@
 --      15 when the appender gives the draft up, in milliseconds of Redis' clock;
 --         0 for never
 -- Answers { position, time in ms, 1 if it was here before, listening others,
--- time and key of the one before it: "0 -" if there was none, "? -" if unknown };
+-- time and key of the one before it: "0 -" if there was none, "? -" if unknown;
+-- Redis' clock in ms };
 -- the errors CONFLICT if the key was used for another body, EXPIRED if the draft
 -- has been given up, REWOUND if the log ends before what was seen. An error has
 -- changed nothing.
@@ -35,12 +38,13 @@
 
 local log, keys, old = KEYS[1], KEYS[2], KEYS[3]
 local own, channel, from, key, body, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local seen_epoch, seen_offset = tonumber(ARGV[7]), tonumber(ARGV[8])
-local keep, keep_seconds, window = ARGV[9], ARGV[10], tonumber(ARGV[11])
+local seen_epoch, seen_offset = ARGV[7], ARGV[8]
+local keep, window, life = ARGV[9], tonumber(ARGV[10]), ARGV[11]
 local begin, at, wait, latest = ARGV[12], ARGV[13], ARGV[14], tonumber(ARGV[15])
 
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local clock = time[1] .. string.format('%03d', time[2] / 1000)
+local now = tonumber(clock)
 
 -- The others who listen are the room's subscribers without the appender
 -- itself, if the connection that it names is among the living.
@@ -51,7 +55,7 @@ local function answer(position, at, before, prev)
     redis.call('PUBLISH', channel,
       table.concat({ 'p', position, at, prev, from, key, body }, ' '))
   end
-  return { position, at, before, listening, prev }
+  return { position, at, before, listening, prev, clock }
 end
 
 local tail = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
@@ -73,7 +77,7 @@ if tail then
       return redis.error_reply('CONFLICT the key was used for another body')
     end
     if wait == 'wait' then
-      redis.call('EXPIRE', log, keep_seconds)
+      redis.call('EXPIRE', log, life)
     end
     return answer(position, at, 1, '? -')
   end
@@ -87,23 +91,22 @@ end
 -- log has lost its tail. The node gets to know it and heals the log first, in a
 -- new epoch, so that no position is given twice. An epoch beyond 2^53 proves
 -- nothing: no log has it, somebody made it up.
-local epoch, offset = 0, 0
-if tail then
-  epoch, offset = string.match(tail[1], '^(%d+)-(%d+)$')
-  epoch, offset = tonumber(epoch), tonumber(offset)
-end
-if seen_epoch >= 2^53 then
-  seen_epoch, seen_offset = 0, 0
-end
-local behind = epoch < seen_epoch or (epoch == seen_epoch and offset < seen_offset)
-if behind and begin ~= 'begin' then
-  return redis.error_reply('REWOUND the log ends before what this node has seen of it')
-end
-if not tail then
-  redis.call('DEL', keys, old)
-end
-if not tail or behind then
-  epoch = math.max(now, epoch + 1, seen_epoch + 1)
+local epoch, offset = string.match(tail and tail[1] or '0-0', '^(%d+)-(%d+)$')
+if not tail or epoch ~= seen_epoch or offset ~= seen_offset then
+  local ends, seen = tonumber(epoch), tonumber(seen_epoch)
+  if seen >= 2^53 then
+    seen, seen_offset = 0, 0
+  end
+  local behind = ends < seen or (ends == seen and tonumber(offset) < tonumber(seen_offset))
+  if behind and begin ~= 'begin' then
+    return redis.error_reply('REWOUND the log ends before what this node has seen of it')
+  end
+  if not tail then
+    redis.call('DEL', keys, old)
+  end
+  if not tail or behind then
+    epoch = string.format('%.0f', math.max(now, ends + 1, seen + 1))
+  end
 end
 
 -- What this one follows, so that whoever hears it can tell whether that is what
@@ -116,16 +119,17 @@ end
 
 -- 3. The log. Redis counts the offsets of an epoch by itself.
 if at == '' then
-  at = string.format('%.0f', now)
+  at = clock
 end
-local position = redis.call('XADD', log, 'MAXLEN', '~', keep, string.format('%.0f-*', epoch),
+local position = redis.call('XADD', log, 'MAXLEN', '~', keep, epoch .. '-*',
   'at', at, 'from', from, 'key', key, 'body', body)
-redis.call('EXPIRE', log, keep_seconds)
 
 -- 4. The window of keys, in two generations: when the younger one is as old as
 -- the window it becomes the older one, which is as old as two windows when the
 -- next takes its place or it expires. So each key stays one window at least. A
 -- generation from the future, as Redis' clock was set back, counts as just born.
+-- The log's life is renewed with each generation and not with each publication;
+-- what it is longer than asked for is what a generation may last.
 if born and now - born >= window then
   redis.call('RENAME', keys, old)
   born = false
@@ -134,8 +138,9 @@ elseif born and now < born then
 end
 redis.call('HSET', keys, sender, position .. ' ' .. at .. ' ' .. digest)
 if not born then
-  redis.call('HSET', keys, 'born', string.format('%.0f', now))
+  redis.call('HSET', keys, 'born', clock)
   redis.call('PEXPIRE', keys, string.format('%.0f', 2 * window))
+  redis.call('EXPIRE', log, life)
 end
 
 return answer(position, at, 0, prev)

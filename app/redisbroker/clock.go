@@ -15,9 +15,9 @@ const maxClockAge = time.Minute
 // could not have been answered in time either.
 //
 // By the zero clock everything is too late, and so it is by one that Redis has
-// stepped ahead of. Redis then refuses what it is sent, and the reading that
-// comes with its refusal mends the clock. One that Redis has stepped back from
-// lets drafts live too long, until the next round trip.
+// stepped ahead of. Redis then refuses what it is sent, and its clock is read
+// anew. One that Redis has stepped back from lets drafts live too long, until the
+// next answer.
 type clock struct{ theirs, ours time.Time }
 
 // end is when ctx ends, in milliseconds of Redis' clock; 0 if it does not.

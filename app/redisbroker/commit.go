@@ -210,9 +210,9 @@ func finish(call *call, reply any, err error) {
 // commit sends a batch, hands out the answers, and returns the calls to be
 // sent again, and whether Redis needs a rest before.
 //
-// Each batch ends with the wait, if there is one, and a look at Redis' clock. A call that Redis refuses as too
-// late though its context lives has shown that the clock was misread, and goes
-// again with the new reading.
+// Each batch ends with the wait, if there is one. The answers to appends are readings of Redis' clock. A call that
+// Redis refuses as too late though its context lives has shown that the clock was misread, and goes again with
+// another reading.
 //
 // A call says which connection hears its room. That is claimed here and
 // released when the answer is in; the bridge does not unsubscribe a room while
@@ -234,10 +234,9 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, r
 		cmds[i] = pipe.Do(ctx, call.command(c.clock)...)
 	}
 	wait := c.keep.wait(ctx, pipe)
-	now := pipe.Time(ctx)
 	c.counters.batches.Add(1)
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	c.read(now)
+	heard := time.Now()
 	c.bridge.release(claimed)
 	unkept := c.keep.check(wait)
 
@@ -246,6 +245,9 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, r
 		reply, err := cmds[i].Result()
 		if err == nil {
 			err = unkept
+		}
+		if theirs, ok := parseClock(reply); ok {
+			c.clock = clock{theirs, heard}
 		}
 		switch {
 		case err == nil:
@@ -262,6 +264,7 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, r
 			rest = true
 			again = append(again, call)
 		case redis.HasErrorPrefix(err, "EXPIRED"):
+			c.clock = clock{}
 			again = append(again, call) // and is dropped if its context has ended
 		case redis.HasErrorPrefix(err, "CONFLICT"):
 			finish(call, nil, chat.ErrConflict)
@@ -276,13 +279,6 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, r
 		c.load(ctx)
 	}
 	return again, rest
-}
-
-// read takes a reading of Redis' clock.
-func (c *committer) read(now *redis.TimeCmd) {
-	if theirs, err := now.Result(); err == nil {
-		c.clock = clock{theirs: theirs, ours: time.Now()}
-	}
 }
 
 // refused logs what Redis answers instead of running a script: callers only
@@ -319,7 +315,9 @@ func (c *committer) load(ctx context.Context) {
 	}
 	now := pipe.Time(ctx)
 	_, _ = pipe.Exec(ctx)
-	c.read(now)
+	if theirs, err := now.Result(); err == nil {
+		c.clock = clock{theirs, time.Now()}
+	}
 	switch v := server.Item("Server", "redis_version"); {
 	case olderThan(v, 7, 0):
 		c.complain("Redis is too old: 7.0 or later is needed", "version", v)
