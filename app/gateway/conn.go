@@ -69,10 +69,7 @@ const (
 )
 
 func newConn(g *Gateway, raw net.Conn, early []byte) *conn {
-	c := &conn{gateway: g, raw: raw, opened: time.Now()}
-	if s, ok := raw.(syscall.Conn); ok {
-		c.direct, _ = s.SyscallConn() // fails when closed: so will all else
-	}
+	c := &conn{gateway: g, raw: raw, direct: direct(raw), opened: time.Now()}
 	c.reading = wire{Conn: receiving(raw, c.direct), conn: c, early: early, limit: g.opts.MaxMessage + floodAllowance}
 	return c
 }

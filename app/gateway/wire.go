@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"syscall"
 
 	"github.com/chatring/chatring/app/protocol"
 )
@@ -115,35 +114,4 @@ func writeAll(write func([]byte) error, batches []protocol.Batch) error {
 		return nil
 	}
 	return write(b)
-}
-
-// An attempt is a write that does not wait.
-type attempt struct {
-	b  []byte
-	n  int
-	do func(fd uintptr) (done bool) // for syscall.RawConn
-}
-
-var attempts = sync.Pool{New: func() any {
-	a := &attempt{}
-	a.do = func(fd uintptr) bool {
-		for {
-			n, err := syscall.Write(int(fd), a.b) // #nosec G115 -- a descriptor
-			if err != syscall.EINTR {             //nolint:errorlint // an errno, as it comes from the kernel
-				a.n = max(n, 0) // an error is found again by the write that waits
-				return true
-			}
-		}
-	}
-	return a
-}}
-
-// tryWrite writes what the kernel takes at once, and returns how many bytes.
-func tryWrite(to syscall.RawConn, b []byte) int {
-	a := attempts.Get().(*attempt)
-	defer attempts.Put(a)
-	a.b, a.n = b, 0
-	_ = to.Write(a.do) // fails when closed
-	a.b = nil
-	return a.n
 }

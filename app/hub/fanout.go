@@ -103,7 +103,7 @@ func (r *room) beginPass() pass {
 	o := &r.out
 	p := pass{notices: o.notices, first: o.told - uint64(len(o.notices))}
 	o.notices, o.spare = o.spare, nil
-	frames := make([]protocol.Frame, 0, keepNotices)
+	frames := make([]protocol.Frame, 0, 8)
 	for _, n := range p.notices {
 		frames = append(frames, n.frame)
 		p.events = p.events || n.events
