@@ -75,6 +75,11 @@ func turned(t *testing.T, l *loop, theirs int, b []byte, piece func() int) {
 			t.Fatal(err)
 		}
 	}
+	for range 10 { // what the buffer did not hold
+		if err := l.turn(0); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 const answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"

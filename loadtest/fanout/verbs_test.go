@@ -33,6 +33,7 @@ func TestTalk(t *testing.T) {
 			"-rooms 4 -members 2 -rate 500 -threads 3",
 		} {
 			t.Run(wire+" "+load, func(t *testing.T) {
+				t.Parallel()
 				var f talkFigures
 				code, out, errs := fanout(t, &f, talkTo(hall().start(t), wire, strings.Fields(load)...)...)
 				if code != 0 || f.audit != (audit{}) {
