@@ -104,7 +104,6 @@ func (g *guest) say(ctx context.Context, format string, args ...any) {
 func (h *hall) enter(g *guest, room string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	g.room = room
 	h.rooms[room] = append(h.rooms[room], g)
 }
 

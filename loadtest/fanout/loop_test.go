@@ -250,25 +250,35 @@ func TestSlowest(t *testing.T) {
 	}
 }
 
-// Ensure that hearing costs no allocation, on all wires.
-func TestAllocations(t *testing.T) {
+// heavy is a loop whose member hears, on a wire, frames of one message each.
+func heavy(t testing.TB, name string) (l *loop, m *member, ear *listener, frames []byte) {
 	d := string(appendData(nil, 1, 0, 0, 64))
-	for name, payload := range map[string]string{
+	payload := map[string]string{
 		"chatring": `{"push":"message","room":"r","pos":"1763776000000-7","from":"u","key":"k","ts":1763776000456,"data":` + d + `}`,
 		"socketio": `42["message",` + d + `]`,
 		"nats":     "MSG r 1 64\r\n" + d + "\r\n",
 		"plain":    d,
-	} {
-		l, m, _, theirs := paired(t, wires[name](64))
-		turned(t, l, theirs, []byte(answer), func() int { return 1000 })
-		p := &phase{}
-		p.measuring.Store(true)
-		ear := newListener(p)
-		l.ear, m.sample = &ear, true
+	}[name]
+	l, err := newLoop("ws://127.0.0.1:1", wires[name](64), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.end)
+	p := &phase{}
+	p.measuring.Store(true)
+	e := newListener(p)
+	l.ear = &e
+	return l, &member{room: &room{name: "r"}, fd: 1 << 20}, &e, bytes.Repeat(serverFrame(l.traits.opcode, payload), 20)
+}
+
+// Ensure that hearing costs no allocation, on all wires.
+func TestAllocations(t *testing.T) {
+	for name := range wires {
+		l, m, ear, frames := heavy(t, name)
+		m.sample = true
 		ear.times = make([]time.Duration, 0, 100_000)
-		f := bytes.Repeat(serverFrame(l.traits.opcode, payload), 20)
 		hear := func() {
-			if _, err := l.frames(m, f); err != nil {
+			if _, err := l.frames(m, frames); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -279,5 +289,20 @@ func TestAllocations(t *testing.T) {
 		if m.heard < 2000 || len(ear.times) != int(m.heard) {
 			t.Errorf("%s: heard %d, timed %d", name, m.heard, len(ear.times))
 		}
+	}
+}
+
+// What a delivery costs without the kernel, for a member that does not time it.
+func BenchmarkHear(b *testing.B) {
+	for name := range wires {
+		b.Run(name, func(b *testing.B) {
+			l, m, _, frames := heavy(b, name)
+			b.ReportAllocs()
+			for n := 0; n < b.N; n += 20 {
+				if _, err := l.frames(m, frames); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
@@ -189,6 +190,19 @@ func TestRefusals(t *testing.T) {
 		if code != 1 || !strings.Contains(errs, c.want) {
 			t.Errorf("exit code %d: %s; want one that says %q", code, errs, c.want)
 		}
+	}
+}
+
+// Ensure that nothing is said before joins had time to spread.
+func TestRest(t *testing.T) {
+	h := plainHall()
+	h.greet = func(h *hall, ctx context.Context, g *guest) {
+		time.AfterFunc(100*time.Millisecond, func() { h.enter(g, g.room) })
+		g.say(ctx, "joined")
+	}
+	code, _, errs := fanout(t, nil, talkTo(h.start(t), "plain", "-members", "3", "-rest", "2s", "-settle", "100ms")...)
+	if code != 0 {
+		t.Error(errs)
 	}
 }
 
