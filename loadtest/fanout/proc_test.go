@@ -13,8 +13,8 @@ import (
 // Ensure that the work of a child's child counts as that of the process that was
 // started, and that each is named.
 func TestUseOfDescendants(t *testing.T) {
-	// The outer shells only wait.
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `sh -c 'bash -c "echo busy; while :; do :; done"; :'; :`)
+	// The outer shells only wait. The inner one ends by itself, should the test be killed.
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `sh -c 'bash -c "echo busy; while ((SECONDS < 90)); do :; done"; :'; :`)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
