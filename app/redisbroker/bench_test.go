@@ -26,17 +26,19 @@ import (
 // everysec with an append on disk before it is answered (redis.ack=fsync).
 // TMPDIR says on which disk.
 func BenchmarkAppend(b *testing.B) {
-	everysec := []string{"--appendonly", "yes", "--appendfsync", "everysec"}
+	memory := []string{"--hash-max-listpack-entries", "64"} // as scripts/redis has it
+	everysec := append([]string{"--appendonly", "yes", "--appendfsync", "everysec"}, memory...)
+	always := append([]string{"--appendonly", "yes", "--appendfsync", "always"}, memory...)
 	for _, bytes := range []int{100, 1000} {
 		b.Run(fmt.Sprintf("%dB", bytes), func(b *testing.B) {
-			benchmarkAppend(b, chattest.StartRedis(b), bytes, redisbroker.Options{})
+			benchmarkAppend(b, chattest.StartRedis(b, memory...), bytes, redisbroker.Options{})
 		})
 	}
 	b.Run("everysec", func(b *testing.B) {
 		benchmarkAppend(b, chattest.StartRedis(b, everysec...), 100, redisbroker.Options{})
 	})
 	b.Run("always", func(b *testing.B) {
-		benchmarkAppend(b, chattest.StartRedis(b, "--appendonly", "yes", "--appendfsync", "always"), 100, redisbroker.Options{})
+		benchmarkAppend(b, chattest.StartRedis(b, always...), 100, redisbroker.Options{})
 	})
 	b.Run("wait", func(b *testing.B) {
 		r, _ := startPair(b, everysec...)
