@@ -217,8 +217,12 @@ func (w *wireCommand) parseData() ([]byte, *Error) {
 	if len(w.Data) == 0 {
 		return nil, &Error{Code: BadRequest, Message: `"data" is missing`}
 	}
-	if depth(w.Data) > maxDepth {
+	deepest, spaced := scan(w.Data)
+	if deepest > maxDepth {
 		return nil, &Error{Code: BadRequest, Message: fmt.Sprintf(`"data" is nested deeper than %d`, maxDepth)}
+	}
+	if !spaced {
+		return w.Data, nil
 	}
 	var b bytes.Buffer
 	b.Grow(len(w.Data))
@@ -232,9 +236,10 @@ func (w *wireCommand) parseData() ([]byte, *Error) {
 // clients' parsers give up at some depth.
 const maxDepth = 32
 
-// depth returns how deep valid JSON is nested.
-func depth(j []byte) int {
-	deepest, now, quoted := 0, 0, false
+// scan returns how deep valid JSON is nested, and whether there is white space
+// between its tokens.
+func scan(j []byte) (deepest int, spaced bool) {
+	now, quoted := 0, false
 	for i := 0; i < len(j); i++ {
 		switch c := j[i]; {
 		case quoted && c == '\\':
@@ -247,9 +252,11 @@ func depth(j []byte) int {
 			deepest = max(deepest, now)
 		case c == '}' || c == ']':
 			now--
+		case c <= ' ':
+			spaced = true
 		}
 	}
-	return deepest
+	return deepest, spaced
 }
 
 func parsePosition(field string, s *string) (*chat.Position, *Error) {
