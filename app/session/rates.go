@@ -56,38 +56,48 @@ func bucket(perSecond int, burst time.Duration) *rate.Limiter {
 // returns what to tell the client: when it will.
 func (s *Session) spend(size int) *protocol.Error {
 	own, shared := s.own.fill(), s.shared.fill()
-	shared.mu.Lock() // a bucket gives back in full only what was taken last
+	shared.mu.Lock() // what is there now is there when it is taken
 	defer shared.mu.Unlock()
 	now := time.Now()
+	costs := [...]struct {
+		of     string
+		bucket *rate.Limiter
+		n      int
+	}{
+		{"session_messages", own.messages, 1},
+		{"session_bytes", own.bytes, size},
+		{"user_messages", shared.messages, 1},
+		{"user_bytes", shared.bytes, size},
+	}
 	var wait time.Duration
 	var of string
-	var taken [4]*rate.Reservation
-	reserve := func(i int, name string, l *rate.Limiter, n int) {
-		if l == nil {
-			return
-		}
-		taken[i] = l.ReserveN(now, n)
-		if d := taken[i].DelayFrom(now); d > wait {
-			wait, of = d, name
+	for _, c := range costs {
+		if d := waitFor(c.bucket, now, c.n); d > wait {
+			wait, of = d, c.of
 		}
 	}
-	reserve(0, "session_messages", own.messages, 1)
-	reserve(1, "session_bytes", own.bytes, size)
-	reserve(2, "user_messages", shared.messages, 1)
-	reserve(3, "user_bytes", shared.bytes, size)
 	if wait == 0 {
-		return nil
-	}
-	for _, r := range taken {
-		if r != nil {
-			r.CancelAt(now)
+		for _, c := range costs {
+			if c.bucket != nil {
+				c.bucket.AllowN(now, c.n)
+			}
 		}
+		return nil
 	}
 	s.count.RateLimited.WithLabelValues(of).Inc()
 	return &protocol.Error{
 		Code: protocol.RateLimited, Message: "more than may be sent: wait, and send it again",
 		Temporary: true, RetryAfterMS: int64((wait + time.Millisecond - 1) / time.Millisecond),
 	}
+}
+
+// waitFor is how long it takes until a bucket has n.
+func waitFor(bucket *rate.Limiter, now time.Time, n int) time.Duration {
+	if bucket == nil {
+		return 0
+	}
+	missing := float64(n) - bucket.TokensAt(now)
+	return time.Duration(max(0, missing) / float64(bucket.Limit()) * float64(time.Second))
 }
 
 // countFrame says whether the client may send another frame. One that goes on
