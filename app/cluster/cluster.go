@@ -250,10 +250,14 @@ type inbox struct {
 const maxInbox = 4096
 
 // Send implements hub.Receiver.
-func (i *inbox) Send(b protocol.Batch) { i.Recover(slices.Collect(b.Frames())) }
+func (i *inbox) Send(b protocol.Batch) { i.Recover([]protocol.Batch{b}) }
 
 // Recover implements hub.Receiver.
-func (i *inbox) Recover(frames []protocol.Frame) {
+func (i *inbox) Recover(batches []protocol.Batch) {
+	var frames []protocol.Frame
+	for _, b := range batches {
+		frames = slices.AppendSeq(frames, b.Frames())
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.missed = i.missed || len(i.frames)+len(frames) > maxInbox; !i.missed {

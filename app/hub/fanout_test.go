@@ -44,7 +44,7 @@ func (c *clocked) Send(b protocol.Batch) {
 	}
 }
 
-func (c *clocked) Recover([]protocol.Frame) {}
+func (c *clocked) Recover([]protocol.Batch) {}
 
 // A room rests after it has told its members something, the longer the more
 // they are: what is said meanwhile comes in one piece when the rest is over, and

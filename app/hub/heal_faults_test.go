@@ -356,7 +356,7 @@ func TestHistoryDuringAHealComesFromTheLog(t *testing.T) {
 			s.Fatal(err)
 		}
 		l := &listener{}
-		l.Recover(page)
+		l.Send(protocol.Concat(page))
 		if got, want := l.pushes(0), []string{"message k0", "message b"}; !slices.Equal(got, want) {
 			s.Errorf("the page has %q, want %q", got, want)
 		}
@@ -412,4 +412,4 @@ func TestUnreadableMessageDoesNotStopTheHeal(t *testing.T) {
 type deaf struct{}
 
 func (deaf) Send(protocol.Batch)      {}
-func (deaf) Recover([]protocol.Frame) {}
+func (deaf) Recover([]protocol.Batch) {}

@@ -122,11 +122,10 @@ func (r *room) recall(g Range) (messages []protocol.Frame, more, known bool) {
 	return frames(found), more, known
 }
 
-// frames are those of a window's entries, behind others.
-func frames(entries []entry, others ...protocol.Frame) []protocol.Frame {
-	frames := append(make([]protocol.Frame, 0, len(others)+len(entries)), others...)
-	for _, e := range entries {
-		frames = append(frames, e.frame)
+func frames(entries []entry) []protocol.Frame {
+	frames := make([]protocol.Frame, len(entries))
+	for i, e := range entries {
+		frames[i] = e.frame
 	}
 	return frames
 }

@@ -122,10 +122,10 @@ func (h *Hub) Run(ctx context.Context) error {
 // be called by anyone.
 type Receiver interface {
 	Send(protocol.Batch)
-	// Recover sends what a member has missed. The frames are the window's
-	// own, shared by all who come back, so they do not count against what may
-	// wait for the receiver.
-	Recover([]protocol.Frame)
+	// Recover sends what a member has missed, and keeps the slice. The frames in
+	// it are the window's own, shared by all who come back, so they do not count
+	// against what may wait for the receiver.
+	Recover([]protocol.Batch)
 }
 
 // Join says who joins a room, and how.

@@ -65,12 +65,16 @@ type heard struct {
 	Recovered      bool
 }
 
-func (l *listener) Send(b protocol.Batch) { l.Recover(slices.Collect(b.Frames())) }
+func (l *listener) Recover(batches []protocol.Batch) {
+	for _, b := range batches {
+		l.Send(b)
+	}
+}
 
-func (l *listener) Recover(frames []protocol.Frame) {
+func (l *listener) Send(b protocol.Batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, f := range frames {
+	for f := range b.Frames() {
 		var h heard
 		if err := json.Unmarshal(f.JSON(), &h); err != nil {
 			panic(err)

@@ -11,7 +11,7 @@ import (
 type tally struct{ batches int }
 
 func (c *tally) Send(protocol.Batch)      { c.batches++ }
-func (c *tally) Recover([]protocol.Frame) {}
+func (c *tally) Recover([]protocol.Batch) {}
 
 // Whoever leaves in the middle of a pass, all who stay are sent it once.
 func TestLeaveDuringPass(t *testing.T) {

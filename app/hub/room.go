@@ -114,7 +114,7 @@ func (r *room) join(j Join) *Member {
 	if len(missed) == 0 {
 		m.to.Send(joined.Frame().Batch())
 	} else {
-		m.to.Recover(frames(missed, joined.Frame()))
+		m.to.Recover(recovery(joined, missed))
 	}
 	r.members = append(r.members, m)
 	r.hub.count.Members.Inc()
@@ -126,6 +126,15 @@ func (r *room) join(j Join) *Member {
 	}
 	r.announce(m, protocol.MemberJoin)
 	return m
+}
+
+// recovery is what somebody hears who has missed something.
+func recovery(joined protocol.Joined, missed []entry) []protocol.Batch {
+	batches := append(make([]protocol.Batch, 0, 1+len(missed)), joined.Frame().Batch())
+	for _, e := range missed {
+		batches = append(batches, e.frame.Batch())
+	}
+	return batches
 }
 
 // leave takes a member out.

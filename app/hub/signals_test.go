@@ -33,7 +33,7 @@ func (e *ear) Send(b protocol.Batch) {
 	}
 }
 
-func (e *ear) Recover([]protocol.Frame) {}
+func (e *ear) Recover([]protocol.Batch) {}
 
 // Of a member's signals the first is heard at once, and then one each quarter
 // of a second, always the last, on every node; others' have their own time.

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/chatring/chatring/app/protocol"
@@ -99,18 +98,17 @@ func (s *Session) Send(b protocol.Batch) {
 // Recover queues what the session has missed. It makes the outbox larger by
 // that much until all has been written: else a slow consumer that comes back for
 // a long backlog would be closed again for it. See mayRecover for the bound.
-func (s *Session) Recover(frames []protocol.Frame) {
+func (s *Session) Recover(batches []protocol.Batch) {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
 		return
 	}
-	o.batches = slices.Grow(o.batches, len(frames))
-	for _, f := range frames {
-		o.extra += f.Size()
-		s.queueLocked(f.Batch())
+	for _, b := range batches {
+		o.extra += len(b)
 	}
+	s.queueLocked(batches...)
 }
 
 // mayRecover says whether less than an outbox of earlier recoveries waits: they
@@ -121,10 +119,16 @@ func (s *Session) mayRecover() bool {
 	return s.outbox.extra < s.limits.Outbox
 }
 
-func (s *Session) queueLocked(b protocol.Batch) {
+func (s *Session) queueLocked(batches ...protocol.Batch) {
 	o := &s.outbox
-	o.batches = append(o.batches, b)
-	o.bytes += len(b)
+	for _, b := range batches {
+		o.bytes += len(b)
+	}
+	if o.batches == nil {
+		o.batches = batches
+	} else {
+		o.batches = append(o.batches, batches...)
+	}
 	if !o.writing {
 		o.writing = true
 		go s.write()

@@ -176,9 +176,9 @@ func TestFullOutboxClosesTheSession(t *testing.T) {
 func TestRecoveryIsBesideTheLimit(t *testing.T) {
 	inBubble(t, 4096, func(t *testing.T, s *session.Session, c *conn) {
 		synctest.Wait()
-		missed := make([]protocol.Frame, 1000)
+		missed := make([]protocol.Batch, 1000)
 		for n := range missed {
-			missed[n] = frame(n + 1000)
+			missed[n] = frame(n + 1000).Batch()
 		}
 		s.Recover(missed)
 		s.Send(frame(1).Batch())
@@ -309,9 +309,9 @@ func TestCommandBehindABacklogIsAnswered(t *testing.T) {
 			c.let <- struct{}{} // hello, joined
 		}
 		synctest.Wait()
-		var backlog []protocol.Frame
+		var backlog []protocol.Batch
 		for n := range 100 { // twice the outbox
-			backlog = append(backlog, frame(n+1000))
+			backlog = append(backlog, frame(n+1000).Batch())
 		}
 		s.Recover(backlog)
 		go func() {
