@@ -180,12 +180,13 @@ func BenchmarkHistory(b *testing.B) {
 	for range window + 1 {
 		tape.Publication(tape.next())
 	}
+	var page []byte
 	b.ReportAllocs()
 	for b.Loop() {
 		messages, more, err := h.History(b.Context(), "lobby", hub.Range{Limit: window - 1})
 		if err != nil || len(messages) != window-1 {
 			b.Fatalf("%d messages, %v", len(messages), err)
 		}
-		protocol.OkHistory(1, messages, more)
+		protocol.OkHistory(&page, 1, messages, more)
 	}
 }

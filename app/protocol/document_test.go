@@ -264,7 +264,7 @@ func rewriteReply(t *testing.T, id uint64, ok json.RawMessage) (reply protocol.F
 		for i, m := range h.Messages {
 			frames[i] = m.frame(t)
 		}
-		return protocol.OkHistory(id, frames, h.More), "OkHistory"
+		return protocol.OkHistory(new([]byte), id, frames, h.More), "OkHistory"
 	case has("users"):
 		return protocol.OkPresent(id, rewritten[protocol.Present](t, ok)), "OkPresent"
 	}

@@ -50,7 +50,7 @@ func TestMessageHeader(t *testing.T) {
 			t.Fatalf("header says %d bytes, text has %d", got, want)
 		}
 	}
-	big := protocol.OkHistory(1, []protocol.Frame{protocol.Relay(bytes.Repeat([]byte("1"), 70_000))}, false)
+	big := protocol.OkHistory(new([]byte), 1, []protocol.Frame{protocol.Relay(bytes.Repeat([]byte("1"), 70_000))}, false)
 	if got, want := length(t, big.WebSocket()), len(big.JSON()); got != want {
 		t.Errorf("header says %d bytes, text has %d", got, want)
 	}

@@ -45,7 +45,7 @@ func FuzzMessage(f *testing.F) {
 		var history struct {
 			OK struct{ Messages []json.RawMessage }
 		}
-		reply := protocol.OkHistory(1, []protocol.Frame{frame, frame}, false)
+		reply := protocol.OkHistory(new([]byte), 1, []protocol.Frame{frame, frame}, false)
 		if err := json.Unmarshal(reply.JSON(), &history); err != nil || len(history.OK.Messages) != 2 || !bytes.Equal(history.OK.Messages[1], frame.JSON()) {
 			t.Errorf("a history of two is %s, %v", reply.JSON(), err)
 		}

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/chatring/chatring/app/chat"
@@ -25,13 +26,15 @@ func OkAuth(id uint64, expiresInMS int64) Frame {
 }
 
 // OkHistory answers history: the message pushes themselves, oldest first, and
-// whether there are more beyond the limit in the direction asked.
-func OkHistory(id uint64, messages []Frame, more bool) Frame {
-	size := 64
+// whether there are more beyond the limit in the direction asked. The answer
+// stands in page, which grows as it has to.
+func OkHistory(page *[]byte, id uint64, messages []Frame, more bool) Frame {
+	size := maxHeader + 100
 	for _, m := range messages {
 		size += m.Size() + 1
 	}
-	b := append(beginOk(id, size), `{"messages":[`...)
+	b := appendOk(slices.Grow((*page)[:0], size)[:maxHeader], id)
+	b = append(b, `{"messages":[`...)
 	for i, m := range messages {
 		if i > 0 {
 			b = append(b, ',')
@@ -40,7 +43,9 @@ func OkHistory(id uint64, messages []Frame, more bool) Frame {
 	}
 	b = append(b, `],"more":`...)
 	b = strconv.AppendBool(b, more)
-	return newFrame(append(b, "}}"...))
+	b = append(b, "}}"...)
+	*page = b
+	return newFrame(b)
 }
 
 // Present is the answer to presence.
@@ -75,7 +80,10 @@ func OkPresent(id uint64, p Present) Frame {
 }
 
 func beginOk(id uint64, size int) []byte {
-	b := make([]byte, maxHeader, maxHeader+size+40)
+	return appendOk(make([]byte, maxHeader, maxHeader+size+40), id)
+}
+
+func appendOk(b []byte, id uint64) []byte {
 	b = append(b, `{"id":`...)
 	b = strconv.AppendUint(b, id, 10)
 	return append(b, `,"ok":`...)

@@ -3,11 +3,24 @@ package session
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/protocol"
 )
+
+// pages are for answers to history, which are long.
+var pages = sync.Pool{New: func() any { return new([]byte) }}
+
+// reply sends what answers a command. Its page is free at once if the transport has
+// taken it at once, as it mostly does.
+func (s *Session) reply(f protocol.Frame) {
+	if taken := s.send(f.Batch()); taken && s.page != nil {
+		pages.Put(s.page)
+	}
+	s.page = nil
+}
 
 // run carries out a command and returns its reply.
 func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, error) {
@@ -32,7 +45,8 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 		return protocol.Ok(c.ID), m.Signal(b.Data)
 	case protocol.History:
 		messages, more, err := s.hub.History(ctx, c.Room, historyRange(b))
-		return protocol.OkHistory(c.ID, messages, more), err
+		s.page = pages.Get().(*[]byte)
+		return protocol.OkHistory(s.page, c.ID, messages, more), err
 	case protocol.Presence:
 		present, err := s.hub.Presence(ctx, c.Room)
 		return protocol.OkPresent(c.ID, present), err

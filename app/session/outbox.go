@@ -76,23 +76,27 @@ func (o *outbox) drop() (closing bool) {
 // Send hands a batch to the transport, queues what that does not take at once, and
 // returns. When the outbox has no place for it the session is closed as a slow
 // consumer; it comes back by position, so nothing is lost.
-func (s *Session) Send(b protocol.Batch) {
+func (s *Session) Send(b protocol.Batch) { s.send(b) }
+
+// send is Send, and says whether the transport has taken all of it at once.
+func (s *Session) send(b protocol.Batch) (taken bool) {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
-		return
+		return false
 	}
 	if !o.writing {
 		if b = b[s.conn.TryWrite(b):]; len(b) == 0 {
-			return
+			return true
 		}
 	}
 	if o.bytes+len(b) > s.limits.Outbox+o.extra && o.bytes > 0 {
 		s.closeSlowLocked()
-		return
+		return false
 	}
 	s.queueLocked(b)
+	return false
 }
 
 // Recover queues what the session has missed. It makes the outbox larger by

@@ -94,6 +94,7 @@ type Session struct {
 	badTokens int  // in a row
 	watch     bool // all rooms are joined read-only
 	own       Allowance
+	page      *[]byte // in which the answer that is given stands; nil: in memory of its own
 	frames    *rate.Limiter
 
 	outbox outbox
@@ -157,7 +158,7 @@ func (s *Session) Handle(frame []byte) {
 	if err != nil {
 		reply = protocol.Fail(c.ID, s.explain(c, err))
 	}
-	s.Send(reply.Batch())
+	s.reply(reply)
 	if s.badTokens >= s.limits.Strikes { // a token is dear to check
 		s.Close(protocol.ClosePolicy)
 	}

@@ -361,3 +361,26 @@ func TestUnreadRecoveriesDoNotAddUp(t *testing.T) {
 		}
 	})
 }
+
+// Answers to history that wait for their client stay what they are, whatever is
+// answered meanwhile.
+func TestHistoryWaits(t *testing.T) {
+	inBubble(t, 1<<20, func(t *testing.T, s *session.Session, c *conn) {
+		s.Handle([]byte(`{"id":1,"cmd":"publish","room":"lobby","key":"k","data":1}`))
+		var want []string
+		for id := range 100 {
+			s.Handle(fmt.Appendf(nil, `{"id":%d,"cmd":"history","room":"lobby","limit":1}`, 1000+id))
+			want = append(want, fmt.Sprintf(`{"id":%d,"ok":{"messages":[{"push":"message",`, 1000+id))
+		}
+		for range 5 {
+			c.let <- struct{}{}
+		}
+		synctest.Wait()
+		frames, _ := c.written()
+		for n, f := range frames[len(frames)-len(want):] {
+			if !strings.HasPrefix(f, want[n]) {
+				t.Fatalf("answer %d is %s, want %s…", n, f, want[n])
+			}
+		}
+	})
+}
