@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,32 +41,45 @@ func (b *Broker) append(ctx context.Context, d chat.Publication, seen chat.Posit
 	return p, nil
 }
 
-// appendCall keeps a copy of the body: the call may outlive its caller.
+// appendCall keeps a copy of the body: the call may outlive its caller. What it
+// hands to go-redis are pointers into one value: each text or number by itself
+// would be an allocation of its own.
 func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bool) *call {
+	a := &struct {
+		log, keys, old             string
+		from, key, body, digest    string
+		seen                       chat.Position
+		retention, keyWindow, life int64
+		begin, at, wait            string
+	}{
+		log: logKey(d.Room), keys: keysKey(d.Room), old: keysOldKey(d.Room),
+		from: string(d.From), key: d.Key, body: string(d.Body), digest: digest(d.Body),
+		seen:      seen,
+		retention: int64(b.options.Retention),
+		keyWindow: b.options.KeyWindow.Milliseconds(),
+		life:      int64((b.options.RetentionAge+b.options.KeyWindow)/time.Second) + 1,
+	}
+	if restoring {
+		a.begin = "begin"
+	}
+	if !d.At.IsZero() {
+		a.at = strconv.FormatInt(d.At.UnixMilli(), 10)
+	}
+	if b.options.keep().waits() {
+		a.wait = "wait"
+	}
 	script := appendScript
 	if d.Room == b.options.Vital {
 		script = vitalScript
 	}
-	begin, at, wait := "", "", ""
-	if restoring {
-		begin = "begin"
-	}
-	if !d.At.IsZero() {
-		at = strconv.FormatInt(d.At.UnixMilli(), 10)
-	}
-	if b.options.keep().waits() {
-		wait = "wait"
-	}
 	return &call{
 		script:  script,
-		keys:    []any{logKey(d.Room), keysKey(d.Room), keysOldKey(d.Room)},
+		keys:    []any{&a.log, &a.keys, &a.old},
 		room:    d.Room,
 		channel: roomChannel(d.Room),
 		args: []any{
-			string(d.From), d.Key, slices.Clone(d.Body), digest(d.Body),
-			strconv.FormatUint(seen.Epoch, 10), strconv.FormatUint(seen.Offset, 10),
-			b.options.Retention, b.options.KeyWindow.Milliseconds(), int((b.options.RetentionAge+b.options.KeyWindow)/time.Second) + 1,
-			begin, at, wait,
+			&a.from, &a.key, &a.body, &a.digest, &a.seen.Epoch, &a.seen.Offset,
+			&a.retention, &a.keyWindow, &a.life, &a.begin, &a.at, &a.wait,
 		},
 		size:  len(d.From) + len(d.Key) + len(d.Body),
 		again: true,

@@ -53,9 +53,9 @@ func (c *call) cost() int { return c.size + callOverhead }
 // command is what Redis is sent.
 func (c *call) command(clock clock) []any {
 	args := make([]any, 0, 6+len(c.keys)+len(c.args))
-	args = append(args, "evalsha", c.script.sha, len(c.keys))
+	args = append(args, "evalsha", &c.script.sha, len(c.keys))
 	args = append(args, c.keys...)
-	args = append(args, c.own, c.channel)
+	args = append(args, &c.own, &c.channel)
 	args = append(args, c.args...)
 	if c.again {
 		args = append(args, clock.end(c.ctx))
