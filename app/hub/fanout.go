@@ -93,9 +93,9 @@ func (r *room) awaitRest() bool {
 type pass struct {
 	notices []notice
 	first   uint64         // the number of the first of them; see fanout.told
-	whole   protocol.Batch // all of them
-	events  bool           // some are only for members that want to know who comes and goes
-	not     []*Member      // those that do not hear all of them
+	all     protocol.Batch // all of them
+	plain   protocol.Batch // all but those about who comes and goes
+	not     []*Member      // those that do not hear some of them
 }
 
 // beginPass takes what there is to tell. The lock is held.
@@ -103,17 +103,30 @@ func (r *room) beginPass() pass {
 	o := &r.out
 	p := pass{notices: o.notices, first: o.told - uint64(len(o.notices))}
 	o.notices, o.spare = o.spare, nil
-	frames := make([]protocol.Frame, 0, 8)
+	events := false
 	for _, n := range p.notices {
-		frames = append(frames, n.frame)
-		p.events = p.events || n.events
+		events = events || n.events
 		p.not = append(p.not, n.not...)
 	}
-	p.whole = protocol.Concat(frames)
+	p.all = p.batch(&Member{events: true})
+	if p.plain = p.all; events {
+		p.plain = p.batch(&Member{})
+	}
 	if rest := min(time.Duration(len(r.members))*r.hub.opts.Rest, r.hub.opts.Gather); rest >= minRest {
 		o.rested = time.Now().Add(rest)
 	}
 	return p
+}
+
+// batch makes one of what a member is to hear and has not heard yet.
+func (p *pass) batch(m *Member) protocol.Batch {
+	frames := make([]protocol.Frame, 0, 8)
+	for i, n := range p.notices {
+		if m.heard <= p.first+uint64(i) && (m.events || !n.events) && !slices.Contains(n.not, m) {
+			frames = append(frames, n.frame)
+		}
+	}
+	return protocol.Concat(frames)
 }
 
 // endPass keeps the pass' slots for what is told next. The lock is held.
@@ -137,19 +150,22 @@ func (r *room) advance(p *pass, left int) int {
 	return left
 }
 
-// send sends to a member what it has not heard yet. The room's lock is held.
+// send sends to a member, in one piece, what it has not heard yet. The room's lock is
+// held.
 func (p *pass) send(m *Member) {
 	end := p.first + uint64(len(p.notices))
-	switch {
-	case m.heard >= end: // served already, or joined since
-	case m.heard <= p.first && (m.events || !p.events) && !slices.Contains(p.not, m):
-		m.to.Send(p.whole)
-	default:
-		for i, n := range p.notices {
-			if m.heard <= p.first+uint64(i) && (m.events || !n.events) && !slices.Contains(n.not, m) {
-				m.to.Send(n.frame.Batch())
-			}
-		}
+	if m.heard >= end { // served already, or joined since
+		return
 	}
-	m.heard = max(m.heard, end)
+	b := p.plain
+	switch {
+	case m.heard > p.first || slices.Contains(p.not, m):
+		b = p.batch(m)
+	case m.events:
+		b = p.all
+	}
+	m.heard = end
+	if len(b) > 0 {
+		m.to.Send(b)
+	}
 }

@@ -138,6 +138,79 @@ func TestJoinWhileRoomRests(t *testing.T) {
 	})
 }
 
+// A counting receiver notes how many pushes are in each batch.
+type counting struct {
+	mu     sync.Mutex
+	pushes []int
+}
+
+func (c *counting) Send(b protocol.Batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for range b.Frames() {
+		n++
+	}
+	c.pushes = append(c.pushes, n)
+}
+
+func (c *counting) Recover([]protocol.Frame) {}
+
+// A member may not be told everything that a room has gathered: not who came, not
+// what it said itself, not what was said before it joined. What it is told comes in
+// one piece.
+func TestOnePieceForEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options
+		o.Gather = time.Second
+		h, _ := start(t, membroker.New(), "1111", o)
+		for range 1000 {
+			if _, err := h.Join(t.Context(), "lobby", hub.Join{User: "crowd", Receiver: deaf{}, Watch: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		enter := func(j hub.Join) (*hub.Member, *counting) {
+			ear := &counting{}
+			j.Receiver = ear
+			m, err := h.Join(t.Context(), "lobby", j)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m, ear
+		}
+		curious := protocol.Options{Members: true}
+		_, watching := enter(hub.Join{User: "walter", Watch: true})
+		bob, speaking := enter(hub.Join{User: "bob"})
+		alice, muted := enter(hub.Join{User: "alice", Options: mute})
+		_, asking := enter(hub.Join{User: "carol", Options: curious})
+		time.Sleep(time.Second)
+		say(t, bob, "the room rests after this")
+		synctest.Wait()
+		say(t, alice, "1")
+		say(t, bob, "2")
+		_, coming := enter(hub.Join{User: "dora", Options: curious})
+		say(t, bob, "3")
+		say(t, alice, "4")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, who := range []struct {
+			name string
+			ear  *counting
+			want []int // behind joined
+		}{
+			{"a watcher", watching, []int{1, 4}},
+			{"who hears itself", speaking, []int{1, 4}},
+			{"who does not", muted, []int{1, 2}},
+			{"who wants to know who comes", asking, []int{1, 5}},
+			{"who came", coming, []int{2}},
+		} {
+			if got := who.ear.pushes[1:]; !slices.Equal(got, who.want) {
+				t.Errorf("%s was sent batches of %v pushes, want %v", who.name, got, who.want)
+			}
+		}
+	})
+}
+
 func positionAfter(t *testing.T, s string) string {
 	t.Helper()
 	p, err := chat.ParsePosition(s)
