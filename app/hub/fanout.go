@@ -26,7 +26,7 @@ type fanout struct {
 	notices []notice  // told since the last pass began
 	spare   []notice  // the slots of the last pass's
 	told    uint64    // how many have been told in all
-	passing bool      // a goroutine makes passes, or is about to
+	passing bool      // somebody makes passes, or is about to
 	rested  time.Time // no pass begins before
 }
 
@@ -45,21 +45,39 @@ const (
 
 // tell lets the members hear a notice. The lock is held.
 func (r *room) tell(n notice) {
-	o := &r.out
-	o.notices = append(o.notices, n)
-	o.told++
-	switch {
-	case o.passing:
-	case len(r.members) <= smallRoom:
-		p := r.beginPass()
-		for _, m := range r.members {
-			p.send(m)
-		}
-		r.endPass(p)
-	default:
-		o.passing = true
-		r.hub.work.Go(r.passes)
+	r.out.notices = append(r.out.notices, n)
+	r.out.told++
+	if !r.out.passing {
+		r.beginPasses()
 	}
+}
+
+// together lets the members hear in one piece what tell tells them. The lock is held.
+func (r *room) together(tell func()) {
+	if r.out.passing {
+		tell()
+		return
+	}
+	r.out.passing = true
+	tell()
+	if r.out.passing = false; len(r.out.notices) > 0 {
+		r.beginPasses()
+	}
+}
+
+// beginPasses sees to it that the members are told what there is to tell. The lock
+// is held.
+func (r *room) beginPasses() {
+	if len(r.members) > smallRoom {
+		r.out.passing = true
+		r.hub.work.Go(r.passes)
+		return
+	}
+	p := r.beginPass()
+	for _, m := range r.members {
+		p.send(m)
+	}
+	r.endPass(p)
 }
 
 // passes tells the members what there is to tell, until there is nothing more.

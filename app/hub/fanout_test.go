@@ -211,6 +211,28 @@ func TestOnePieceForEach(t *testing.T) {
 	})
 }
 
+// What the members of a room have missed comes in one piece, however few they are,
+// and so does what a healed log has.
+func TestFillComesInOnePiece(t *testing.T) {
+	inLobby(t, options, func(s *scene) {
+		ear := &counting{}
+		m, err := s.hub.Join(s.Context(), "lobby", hub.Join{User: "carol", Receiver: ear})
+		if err != nil {
+			s.Fatal(err)
+		}
+		defer m.Leave()
+		s.cluster.Drop("1111", 4)
+		s.elsewhere("b1", "b2", "b3", "b4", "b5") // b5 is heard behind a hole
+		s.settle()
+		s.rewind(3)
+		s.look()
+		s.settle() // b3, b4 and b5 come again, behind a reset
+		if got, want := ear.pushes, []int{1, 5, 4}; !slices.Equal(got, want) {
+			s.Errorf("batches of %v pushes came, want %v", got, want)
+		}
+	})
+}
+
 func positionAfter(t *testing.T, s string) string {
 	t.Helper()
 	p, err := chat.ParsePosition(s)

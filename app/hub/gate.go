@@ -203,9 +203,7 @@ func (r *room) readOn(ctx context.Context, after, heard chat.Position) (more boo
 		r.beginHeal()
 		return false, nil
 	}
-	for _, p := range batch {
-		r.accept(p)
-	}
+	r.acceptAll(batch)
 	if more = len(batch) == fillBatch; !more {
 		lost := func(p chat.Publication) bool { return g.last.Before(p.Position) && !heard.Before(p.Position) }
 		if slices.ContainsFunc(g.held, lost) {
@@ -234,6 +232,16 @@ func (r *room) goesOn(from chat.Position, log []chat.Publication) bool {
 		return mine.mark == log[0].Mark()
 	}
 	return trimmed(from, log)
+}
+
+// acceptAll lets through what the log itself says comes next, one after the other,
+// and has members hear it in one piece. The lock is held.
+func (r *room) acceptAll(log []chat.Publication) {
+	r.together(func() {
+		for _, p := range log {
+			r.accept(p)
+		}
+	})
 }
 
 // accept lets through what the log itself says comes next: a position that

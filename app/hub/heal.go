@@ -159,9 +159,7 @@ func (r *room) goOn(ctx context.Context, mine []entry, held []chat.Publication, 
 		g.unsure = g.unsure || !known
 	}
 	r.hub.windowBytes.Add(-r.window.cut(g.last))
-	for _, p := range t.begin {
-		r.accept(p)
-	}
+	r.acceptAll(t.begin)
 	g.hears(t.end)
 	g.held = slices.DeleteFunc(g.held, func(p chat.Publication) bool {
 		return slices.ContainsFunc(held, func(q chat.Publication) bool { return p.Position == q.Position })
