@@ -23,9 +23,9 @@ import (
 	"github.com/chatring/chatring/app/session"
 )
 
-// A conn is one socket. One goroutine reads it for as long as it lives; the
-// session's writer goroutine, which comes and goes, is the only one that
-// writes to it.
+// A conn is one socket. One goroutine reads it for as long as it lives. Whoever
+// sends to the session writes to it, without waiting, and, where that did not
+// suffice, the session's writer goroutine: one at a time, as the session sees to.
 type conn struct {
 	// Static after begin.
 	gateway *Gateway

@@ -12,8 +12,8 @@ import (
 // A wire is the net.Conn that gws sees. It lets gws read, counts what it
 // reads, and turns what gws writes after the handshake, which is only ever a
 // close frame, into a close of the session: then what waits in the outbox
-// goes first, no reason names internals, and nobody but the session's writer
-// writes to the socket.
+// goes first, no reason names internals, and nobody writes to the socket but for
+// the session.
 type wire struct {
 	net.Conn
 	conn     *conn

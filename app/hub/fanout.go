@@ -19,9 +19,10 @@ type notice struct {
 // before. The room's lock guards it.
 //
 // A pass costs as much for one notice as for ten, since most of it is one system
-// call a member. So a room rests after a pass, the longer the more members it
-// has: a notice that comes to a room at rest waits for the others that come until
-// the rest is over. In a quiet room, which has rested long ago, each goes at once.
+// call a member. So a room rests between the beginnings of two passes, the longer
+// the more members it has: a notice that comes to a room at rest waits for the
+// others that come until the rest is over. In a quiet room, which has rested long
+// ago, each goes at once.
 type fanout struct {
 	notices []notice  // told since the last pass began
 	spare   []notice  // the slots of the last pass's

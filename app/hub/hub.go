@@ -43,12 +43,12 @@ type Options struct {
 	RetentionAge time.Duration
 	// OpenTimeout is how long the opening of a room may take.
 	OpenTimeout time.Duration
-	// Rest is how long a room rests for each member after it has told them
+	// Rest is how long a room rests for each member once it has begun to tell them
 	// something, and gathers what is said meanwhile; see fanout. Sending to a
 	// member takes 3 to 4 µs, so with 15 µs a room takes a fifth of a processor at
-	// most. 0: it does not rest.
+	// most, unless Gather cuts its rest short. 0: it does not rest.
 	Rest time.Duration
-	// Gather is the longest rest.
+	// Gather is the longest rest. 0: no room rests.
 	Gather time.Duration
 	// FillGrace is how long a hole may wait for the publication that fills
 	// it, which is often on its way, before the log is read.
