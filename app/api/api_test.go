@@ -145,3 +145,17 @@ func TestProfiles(t *testing.T) {
 		}
 	}
 }
+
+// A page that an operator has open elsewhere takes no profiles; the operator does.
+func TestPagesTakeNoProfiles(t *testing.T) {
+	h := api.Operators(api.NewHealth(works), metrics.New("1111", "test"), nil)
+	for site, want := range map[string]int{"cross-site": 403, "same-site": 403, "same-origin": 200, "none": 200, "": 200} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/debug/pprof/heap", nil)
+		r.Header.Set("Sec-Fetch-Site", site)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%q: %d, want %d", site, w.Code, want)
+		}
+	}
+}

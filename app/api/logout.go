@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/chatring/chatring/app/chat"
@@ -76,10 +77,14 @@ func readUntil(w http.ResponseWriter, r *http.Request) (time.Time, error) {
 }
 
 // withoutPages refuses what a page in an operator's browser asks for: browsers
-// name the page that a POST comes from, and no page is meant to do any here.
+// name the page that a POST comes from, and no page is meant to do any here; nor is
+// a page of another site, or port, to have the node profiled, which costs something.
 func withoutPages(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Header["Origin"] != nil {
+		posts := r.Method != http.MethodGet && r.Method != http.MethodHead && r.Header["Origin"] != nil
+		site := r.Header.Get("Sec-Fetch-Site") // "none": the operator has typed the address
+		foreign := site == "cross-site" || site == "same-site"
+		if posts || foreign && strings.HasPrefix(r.URL.Path, "/debug/") {
 			answerError(w, http.StatusForbidden, "forbidden", "pages may not do this")
 			return
 		}
