@@ -154,7 +154,7 @@ func (c *counting) Send(b protocol.Batch) {
 	c.pushes = append(c.pushes, n)
 }
 
-func (c *counting) Recover([]protocol.Frame) {}
+func (c *counting) Recover([]protocol.Batch) {}
 
 // A member may not be told everything that a room has gathered: not who came, not
 // what it said itself, not what was said before it joined. What it is told comes in
