@@ -109,10 +109,43 @@ func (s *Session) Recover(batches []protocol.Batch) {
 	if o.closing {
 		return
 	}
+	if !o.writing {
+		batches = s.tryFirst(batches)
+	}
+	if len(batches) == 0 {
+		return
+	}
 	for _, b := range batches {
 		o.extra += len(b)
 	}
 	s.queueLocked(batches...)
+}
+
+// maxPiece is how many bytes of a recovery are handed to the transport at once.
+const maxPiece = 64 << 10
+
+// tryFirst hands the first of the batches to the transport, in one piece, and
+// returns what is left of all. The lock is held.
+func (s *Session) tryFirst(batches []protocol.Batch) (rest []protocol.Batch) {
+	page := pages.Get().(*[]byte)
+	defer pages.Put(page)
+	piece := (*page)[:0]
+	for _, b := range batches {
+		if len(piece)+len(b) > maxPiece {
+			break
+		}
+		piece = append(piece, b...)
+	}
+	*page = piece
+	taken := s.conn.TryWrite(piece)
+	for len(batches) > 0 && taken >= len(batches[0]) {
+		taken -= len(batches[0])
+		batches = batches[1:]
+	}
+	if taken > 0 {
+		batches[0] = batches[0][taken:]
+	}
+	return batches
 }
 
 // mayRecover says whether less than an outbox of earlier recoveries waits: they

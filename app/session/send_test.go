@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 	"testing"
@@ -88,5 +89,35 @@ func TestSendAllocatesNothing(t *testing.T) {
 	b := frame(1).Batch()
 	if n := testing.AllocsPerRun(100, func() { s.Send(b) }); n != 0 {
 		t.Errorf("Send allocates %v times", n)
+	}
+}
+
+// What was missed comes whole and in order, however much of it the transport takes
+// at once, and beyond the limit. Only so much is tried as takes no time.
+func TestRecoverInPieces(t *testing.T) {
+	var batches []protocol.Batch
+	var want []byte
+	for n := range 4000 {
+		b := frame(n + 1).Batch()
+		batches, want = append(batches, b), append(want, b...)
+	}
+	const piece = 64 << 10
+	size := len(batches[0])
+	for _, place := range []int{0, 1, size - 1, size, size + 1, 40_000, piece - size, piece, 2 * piece} {
+		synctest.Test(t, func(t *testing.T) {
+			o := &open{conn: conn{let: make(chan struct{})}, place: place}
+			s := session.New(nil, session.Who{User: "alice", Rights: chat.AllRights{}}, o, &session.Limits{Outbox: 1000}, nil)
+			s.Recover(slices.Clone(batches))
+			o.mu.Lock()
+			if got := len(o.bytes); got < min(place, piece-2*size) || got > min(place, piece) || o.tried != 1 {
+				t.Errorf("with place for %d bytes %d are taken at once, by %d writes", place, got, o.tried)
+			}
+			o.mu.Unlock()
+			close(o.let)
+			synctest.Wait()
+			if !bytes.Equal(o.bytes, want) {
+				t.Errorf("with place for %d bytes %d come in the end that are not the %d that were sent", place, len(o.bytes), len(want))
+			}
+		})
 	}
 }
