@@ -44,8 +44,8 @@ const (
 	fillBatch = 256
 )
 
-// pass notes that a position has been let through.
-func (g *gate) pass(p chat.Position, mark chat.Mark) {
+// letThrough notes that a position has been let through.
+func (g *gate) letThrough(p chat.Position, mark chat.Mark) {
 	g.last, g.mark = p, mark
 	g.hears(p)
 }

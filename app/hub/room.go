@@ -187,7 +187,7 @@ func (r *room) wanted() bool { return len(r.members) > 0 || r.healed != nil }
 // keep puts a frame into the window. The lock is held.
 func (r *room) keep(p chat.Publication, f protocol.Frame) {
 	mark := p.Mark()
-	r.gate.pass(p.Position, mark)
+	r.gate.letThrough(p.Position, mark)
 	bytes := r.hub.windowBytes.Add(r.window.push(entry{p.Position, mark, f}, r.hub.opts.Window))
 	r.hub.count.WindowBytes.Set(float64(bytes))
 	if bytes > r.hub.opts.WindowBudget {

@@ -43,7 +43,7 @@ func (m *Member) Signal(body []byte) error {
 		m.turn.next = f
 		return nil
 	}
-	m.pass(f)
+	m.tellOthers(f)
 	if m.every > 0 {
 		m.turn = &turn{end: time.AfterFunc(m.every, m.endTurn)}
 	}
@@ -59,14 +59,14 @@ func (m *Member) endTurn() {
 		m.turn = nil
 		return
 	}
-	m.pass(m.turn.next)
+	m.tellOthers(m.turn.next)
 	m.turn.next = protocol.Frame{}
 	m.turn.end.Reset(m.every)
 }
 
-// pass lets the other members hear a signal, here and on other nodes. The
+// tellOthers lets the other members hear a signal, here and on other nodes. The
 // room's lock is held.
-func (m *Member) pass(f protocol.Frame) {
+func (m *Member) tellOthers(f protocol.Frame) {
 	m.room.tell(notice{frame: f, not: []*Member{m}})
 	m.room.hub.signal(m.room.id, kindSignal, f)
 }

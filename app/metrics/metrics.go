@@ -75,7 +75,7 @@ func New(appid, version string) *Set {
 			Closed:      m.counters("closed_total", "Sockets closed, by the node's code (1006: the connection broke; client: the client closed).", "code"),
 			Panics:      m.counter("panics_total", "Panics of a socket's reader that were contained."),
 			AcceptWaits: m.counter("accept_waits_total", "Times that no connection could be accepted, because descriptors had run out above all."),
-			Writes:      m.counter("writes_total", "System calls that sent something to sockets. deliveries_total over this: how many messages go in one."),
+			Writes:      m.counter("writes_total", "System calls made to send something to sockets. deliveries_total over this: how many messages go in one."),
 		},
 		Sessions: Sessions{
 			Commands:      m.counter("commands_total", "Commands received."),
