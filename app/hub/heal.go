@@ -157,6 +157,7 @@ func (r *room) goOn(ctx context.Context, mine []entry, held []chat.Publication, 
 		// say whether members have seen all of it.
 		_, known := r.window.at(g.last)
 		g.unsure = g.unsure || !known
+		r.window.older = r.window.older || !known
 	}
 	r.hub.windowBytes.Add(-r.window.cut(g.last))
 	r.acceptAll(t.begin)
