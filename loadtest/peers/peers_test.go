@@ -58,7 +58,7 @@ func socketioCommand(t *testing.T, address string, args ...string) *exec.Cmd {
 	t.Helper()
 	for _, needed := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(needed); err != nil {
-			t.Skipf("%s is not installed (scripts/install-debian nodejs npm)", needed)
+			t.Fatalf("%s is not installed (scripts/install-debian nodejs npm)", needed)
 		}
 	}
 	if out, err := exec.Command("socketio/run", "--install").CombinedOutput(); err != nil {
