@@ -58,7 +58,7 @@ var mayUse = map[string][]string{
 	"github.com/spf13/pflag":              {"config"},
 	"github.com/spf13/viper":              {"config"},
 	"golang.org/x/sync":                   {"home", "main", "redisbroker"},
-	"golang.org/x/sys":                    {"loadtest"},
+	"golang.org/x/sys":                    {"loadtest", "main"},
 	"golang.org/x/time":                   {"gateway", "session"},
 }
 

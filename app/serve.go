@@ -47,15 +47,16 @@ type node struct {
 // serve runs a node until SIGTERM or an interrupt, and then drains it. A
 // second signal ends the process at once.
 func serve(c config.Config) error {
-	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	context.AfterFunc(told, stop) // a second signal kills, as it does by default
 	slog.SetDefault(newLogger(c).With("appid", c.APPID))
-	warn(c)
 	n, err := build(c)
 	if err != nil {
 		return usageError{err}
 	}
+	slacken() // the first time, this begins anew here; a signal still kills
+	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	context.AfterFunc(told, stop) // a second signal kills, as it does by default
+	warn(c)
 	ln, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("serving port: %w (choose another with --listen)", err)
