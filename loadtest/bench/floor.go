@@ -18,8 +18,8 @@ const payload = 64
 
 // floorFlags make the floor write as chatring does, or it were none: frames as long as
 // those that have room, position, sender and time beside the data; and in one piece
-// what comes to a room of 1,000 while it rests (room.gather). At 50 messages a second
-// each comes to a room that has rested.
+// what comes to a room of 1,000 while it rests (room.rest). Up to 60 messages a second
+// each comes to a room that has rested, and a room of ten has no rest.
 func (b *bench) floorFlags(ctx context.Context, l load) (flags []string, err error) {
 	if b.pad == 0 {
 		if b.pad, err = b.besideData(ctx); err != nil {
@@ -27,7 +27,7 @@ func (b *bench) floorFlags(ctx context.Context, l load) (flags []string, err err
 		}
 	}
 	flags = []string{"-pad", strconv.Itoa(b.pad)}
-	if l.rate == 0 || l.rate > 60 {
+	if l.members >= 1000 && (l.rate == 0 || l.rate/float64(l.rooms) > 60) {
 		flags = append(flags, "-gather", "15ms")
 	}
 	return flags, nil

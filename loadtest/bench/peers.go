@@ -62,7 +62,7 @@ func (b *bench) peer(system, address string) (env, command []string) {
 
 // peerBehind starts nodes of a peer that hear of each other, and HAProxy before them,
 // as loadtest/peers/README.md says.
-func (s *stage) peerBehind(ctx context.Context, system string, nodes int) (pids []int, err error) {
+func (s *stage) peerBehind(ctx context.Context, system string, nodes int, args []string) (pids []int, err error) {
 	at := func(offset int) string { return fmt.Sprintf("127.0.0.1:%d", s.port+offset) }
 	begin := func(name, address string, env []string, command ...string) {
 		if err != nil {
@@ -78,8 +78,12 @@ func (s *stage) peerBehind(ctx context.Context, system string, nodes int) (pids 
 		begin("redis", at(90), nil, "redis-server", "--port", fmt.Sprint(s.port+90), "--bind", "127.0.0.1", "--save", "", "--dir", s.dir)
 	}
 	doors := []string{"BIND_HTTP=" + at(0)}
+	if system == "floor" { // whose nodes know nothing of each other
+		doors = append(doors, "BALANCE=uri")
+	}
 	for i := range nodes {
 		env, command := s.peer(system, at(1+i))
+		command = append(command, args...)
 		switch system {
 		case "socketio":
 			command = append(command, "--redis", "redis://"+at(90))

@@ -24,23 +24,29 @@ func clusterRow(name string, l load, quick bool, asks string) row {
 		name: name, asks: asks, contender: "cluster",
 		metrics: []metric{perCPU, p50, p99, came, ofProxy, ofNodes, ofRedis, ownBusy},
 		remark:  "µs: CPU time per delivery. The generator's share is of one CPU of those that all have together. " + otherwiseIs[name],
-		ratios:  []ratio{better},
+		ratios:  []ratio{better, ofFloor},
 		earlier: []earlier{{name: centrifugo, figures: map[string]figures{
 			"cluster-small": {perCPU.key: 15_600, p99.key: 10},
 			"cluster-large": {perCPU.key: 32_700, p99.key: 434},
 		}[name]}},
 		quick: quick, beside: 9 * time.Second,
 	}
-	for _, system := range []string{ours, "socketio", "nats"} {
-		r.lines = append(r.lines, line{name: titles[system], system: system, run: func(ctx context.Context, s *stage, of *run) error {
-			to, err := s.behind(ctx, system, 4)
+	for _, system := range []string{"floor", ours, "socketio", "nats"} {
+		r.lines = append(r.lines, line{name: titles[system], system: system, run: func(ctx context.Context, s *stage, of *run) (err error) {
+			var args []string
+			if system == "floor" {
+				if args, err = s.floorFlags(ctx, l); err != nil {
+					return err
+				}
+			}
+			to, err := s.behind(ctx, system, 4, args...)
 			if err == nil {
 				err = s.talkThrough(ctx, to, of, l)
 			}
 			return err
 		}})
 	}
-	r.lines = slices.Insert(r.lines, 1, otherwise[name])
+	r.lines = slices.Insert(r.lines, 2, otherwise[name])
 	return r
 }
 

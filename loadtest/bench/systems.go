@@ -55,15 +55,16 @@ func (s *stage) alone(ctx context.Context, system string, args ...string) (serve
 }
 
 // behind starts nodes of a system behind HAProxy, with Redis where the system wants
-// one. Nothing has a core of its own.
-func (s *stage) behind(ctx context.Context, system string, nodes int, env ...string) (server, error) {
+// one. Nothing has a core of its own. What is set is chatring's environment, or
+// arguments of another system.
+func (s *stage) behind(ctx context.Context, system string, nodes int, set ...string) (server, error) {
 	to := server{wire: wires[system], url: fmt.Sprintf("ws://127.0.0.1:%d", s.port), core: anyCore}
 	if system != "chatring" {
 		var err error
-		to.pids, err = s.peerBehind(ctx, system, nodes)
+		to.pids, err = s.peerBehind(ctx, system, nodes, set)
 		return to, err
 	}
-	if err := s.startCluster(ctx, nodes, env...); err != nil {
+	if err := s.startCluster(ctx, nodes, set...); err != nil {
 		return to, err
 	}
 	pids, err := s.cluster.processes()
