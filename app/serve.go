@@ -52,7 +52,7 @@ func serve(c config.Config) error {
 	if err != nil {
 		return usageError{err}
 	}
-	slacken() // the first time, this begins anew here; a signal still kills
+	slacken() // the first time, the process executes itself and is here again
 	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	context.AfterFunc(told, stop) // a second signal kills, as it does by default

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"runtime"
 	"syscall"
@@ -21,15 +22,21 @@ const timerSlack = time.Millisecond
 // slacked tells a process that it has replaced itself.
 const slacked = "TIMER_SLACK_SET"
 
-// slacken gives all threads of this process the slack. They have it from the thread
-// that makes them, and the runtime's is made before main: so the process replaces
-// itself, once, which keeps its pid, its arguments and its environment. Where that
-// cannot be, nothing changes but the cost.
+// main belongs to the first thread until slacken has been called: when another one
+// executes a program, what the kernel keeps for the first is lost, and for a moment
+// the process looks like one that has ended.
+func init() { runtime.LockOSThread() }
+
+// slacken gives all threads of this process the slack. Threads inherit it from the one
+// that makes them, and the runtime's is made before main: so the process executes
+// itself once more, which keeps its pid and its arguments. Where that cannot be,
+// the node runs without.
 func slacken() {
+	runtime.LockOSThread() // once more, since tests are not main
+	defer runtime.UnlockOSThread()
+	defer runtime.UnlockOSThread()
 	_, done := os.LookupEnv(slacked)
 	_ = os.Unsetenv(slacked)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	have, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
 	if done || err != nil || time.Duration(have) >= timerSlack {
 		return
@@ -38,5 +45,11 @@ func slacken() {
 	if err != nil || unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0) != nil {
 		return
 	}
-	_ = syscall.Exec(self, os.Args, append(os.Environ(), slacked+"=1")) //nolint:gosec // this very program
+	var files syscall.Rlimit
+	limited := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files)           // Exec lowers it again
+	err = syscall.Exec(self, os.Args, append(os.Environ(), slacked+"=1")) //nolint:gosec // this very program
+	if limited == nil {
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files)
+	}
+	slog.Warn("the node costs more than it has to: it could not execute itself with another timer slack", "err", err)
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process that slackens goes on under its pid, and so do its threads, those of the
-// runtime among them, with the kernel's leave to be late.
+// A process that slackens goes on under its pid, and the threads that it makes have the
+// slack.
 func TestSlacken(t *testing.T) {
 	t.Parallel()
 	const child = "SLACKEN_TEST"

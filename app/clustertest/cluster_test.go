@@ -67,6 +67,7 @@ func TestCluster(t *testing.T) {
 		run  func(*testing.T, *Cluster)
 	}{
 		{"the ring is the one that is written down", ringIsGolden},
+		{"nodes have their timer slack", nodesSlacken},
 		{"a room's members share a node", membersShareNode},
 		{"rooms on one node cause no pub/sub", oneNodeNoPubSub},
 		{"a room on two nodes has one order", twoNodesOneOrder},
@@ -106,6 +107,20 @@ func ringIsGolden(t *testing.T, c *Cluster) {
 	}
 	if n != 50 {
 		t.Errorf("haproxy/ring.golden has %d rooms, want 50", n)
+	}
+}
+
+// A node with its timer slack has executed itself once more, and says so in its
+// environment.
+func nodesSlacken(t *testing.T, c *Cluster) {
+	for _, part := range []string{"ws1", "ws2", "ws3", "ws4"} {
+		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.PID(part)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(environment), "TIMER_SLACK_SET=1") {
+			t.Errorf("%s has not set its timer slack", part)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ func (b *bench) floorFlags(ctx context.Context, l load) (flags []string, err err
 			return nil, fmt.Errorf("how long are chatring's frames: %w", err)
 		}
 	}
+	l = l.in(b.options)
 	flags = []string{"-pad", strconv.Itoa(b.pad)}
 	if l.members >= 1000 && (l.rate == 0 || l.rate/float64(l.rooms) > 60) {
 		flags = append(flags, "-gather", "15ms")

@@ -23,7 +23,7 @@ func clusterRow(name string, l load, quick bool, asks string) row {
 	r := row{
 		name: name, asks: asks, contender: "cluster",
 		metrics: []metric{perCPU, p50, p99, came, ofProxy, ofNodes, ofRedis, ownBusy},
-		remark:  "µs: CPU time per delivery. The generator's share is of one CPU of those that all have together. " + otherwiseIs[name],
+		remark:  "µs: CPU time per delivery. The floor: four of them that know nothing of each other, with a room on one of them, and no Redis. The generator's share is of one CPU of those that all have together. " + otherwiseIs[name],
 		ratios:  []ratio{better, ofFloor},
 		earlier: []earlier{{name: centrifugo, figures: map[string]figures{
 			"cluster-small": {perCPU.key: 15_600, p99.key: 10},
