@@ -34,7 +34,7 @@ func (n *node) openRooms(body json.RawMessage) {
 		return
 	}
 	for _, name := range rooms[n.config.APPID] {
-		if room, err := chat.ParseRoom(name); err == nil {
+		if room, err := chat.ParseAddress(name); err == nil {
 			n.hub.Warm(room)
 		}
 	}

@@ -161,7 +161,7 @@ func build(c config.Config) (*node, error) {
 	n.hub = hub.New(broker, hub.Options{
 		Rooms: c.Room.Max, Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace, Rest: c.Room.Rest, Gather: c.Room.Gather,
-		RetentionAge: c.Retention.Age,
+		RetentionAge: c.Retention.Age, Node: c.APPID,
 	}, &count.Hub)
 	n.cluster = cluster.New(n.hub, c.APPID)
 	n.gateway = gateway.New(n.hub, authenticator, n.hearLogouts(), gatewayOptions(c), count)
@@ -220,8 +220,10 @@ func gatewayOptions(c config.Config) gateway.Options {
 		ReadBuffer: c.Gateway.ReadBuffer, Ping: c.Gateway.Ping, PongTimeout: c.Gateway.PongTimeout,
 		WriteTimeout: c.Gateway.WriteTimeout, Origins: c.Gateway.Origins,
 		UserRates: session.Rates{Messages: c.User.Messages, Bytes: c.User.Bytes, Burst: c.Session.Burst},
+		Friends:   c.Serves("friends"),
 		Session: session.Limits{
-			Outbox: c.Session.Outbox, Rooms: c.Session.Rooms, UserRooms: c.User.Rooms,
+			InboxOnly: !c.Serves("chat"),
+			Outbox:    c.Session.Outbox, Rooms: c.Session.Rooms, UserRooms: c.User.Rooms,
 			CommandTimeout: c.Session.CommandTimeout, Strikes: maxStrikes,
 			Rates:  session.Rates{Messages: c.Session.Messages, Bytes: c.Session.Bytes, Burst: c.Session.Burst},
 			Frames: c.Session.Frames, SignalEvery: c.Session.SignalEvery,

@@ -171,7 +171,7 @@ func explainToken(cmd *cobra.Command, c config.Config, token string, rooms []str
 	ids := make([]chat.RoomID, len(rooms))
 	for i, room := range rooms {
 		var err error
-		if ids[i], err = chat.ParseRoom(room); err != nil {
+		if ids[i], err = chat.ParseAddress(room); err != nil {
 			return usageError{fmt.Errorf("--room %q: %w", room, err)}
 		}
 	}

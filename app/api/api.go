@@ -47,7 +47,7 @@ func Serving(shard string, h *Health) http.Handler {
 		answer(w, http.StatusOK, "ok")
 	})
 	mux.HandleFunc("GET /shard/{room}", func(w http.ResponseWriter, r *http.Request) {
-		room, err := chat.ParseRoom(r.PathValue("room"))
+		room, err := chat.ParseAddress(r.PathValue("room"))
 		if err != nil {
 			answerError(w, http.StatusBadRequest, "bad_room", err.Error())
 			return

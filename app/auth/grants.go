@@ -56,7 +56,7 @@ func match(pattern, name string) bool {
 }
 
 // Words of a grant.
-var accessWords = map[string]chat.Access{"watch": chat.Watch, "read": chat.Read, "write": chat.Write}
+var accessWords = map[string]chat.Access{"watch": chat.Watch, "read": chat.Read, "write": chat.Write, "manage": chat.Manage}
 
 // AccessWord says an access as grants do; "none" when there is none.
 func AccessWord(a chat.Access) string {
@@ -71,7 +71,7 @@ func AccessWord(a chat.Access) string {
 // A Grant says what may be done in the rooms that a pattern names.
 type Grant struct {
 	Rooms string `json:"rooms"` // a room's name; '*' stands for any characters
-	May   string `json:"may"`   // watch, read or write
+	May   string `json:"may"`   // watch, read, write or manage
 }
 
 // newGrants checks grants, and keeps them small.
@@ -83,12 +83,12 @@ func newGrants(all []Grant) (grants, error) {
 	for i, g := range all {
 		access, ok := accessWords[g.May]
 		if !ok {
-			return grants{}, fmt.Errorf("%q may be done by nobody: it is watch, read or write", g.May)
+			return grants{}, fmt.Errorf("%q may be done by nobody: it is watch, read, write or manage", g.May)
 		}
 		if err := checkPattern(g.Rooms); err != nil {
 			return grants{}, err
 		}
-		lines[i] = string(rune('0'+access)) + g.Rooms // #nosec G115 -- one of three
+		lines[i] = string(rune('0'+access)) + g.Rooms // #nosec G115 -- one of four
 	}
 	slices.Sort(lines)
 	slices.Reverse(lines)
@@ -97,10 +97,10 @@ func newGrants(all []Grant) (grants, error) {
 
 func checkPattern(p string) error {
 	room := func(c rune) bool {
-		return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("_.-*", c)
+		return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("_.-*@+=", c)
 	}
 	if p == "" || len(p) > maxPattern || strings.ContainsFunc(p, func(c rune) bool { return !room(c) }) {
-		return fmt.Errorf("%.*q is no pattern of rooms: up to %d letters, digits, '_', '.', '-', and '*' for any of them", maxPattern, p, maxPattern)
+		return fmt.Errorf("%.*q is no pattern of rooms: up to %d letters, digits, '_', '.', '-', '@', '+', '=', and '*' for any of them", maxPattern, p, maxPattern)
 	}
 	return nil
 }

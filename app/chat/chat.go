@@ -20,6 +20,9 @@ type Draft struct {
 	Key string
 	// Body is one JSON value without line breaks, already checked.
 	Body []byte
+	// About is what the draft refers to: empty, or one compact JSON object without
+	// spaces, already checked.
+	About string
 }
 
 // A Publication is a draft that the log has accepted. It exists from the

@@ -13,9 +13,10 @@ const (
 	MaxKey  = 64
 )
 
-// A RoomID is the name of a room, already checked by ParseRoom: it matches
+// A RoomID is the name of a room, already checked: by ParseRoom it matches
 // ^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$, the rule that HAProxy enforces too, so
-// that one room has one spelling and one place on the ring.
+// that one room has one spelling and one place on the ring; by ParseAddress it
+// may also be one that stands for people.
 type RoomID string
 
 // A UserID is who somebody is, already checked by ParseUser. It comes from a

@@ -275,7 +275,7 @@ func (s *stage) connect(words []string) {
 	c.session = session.New(s.nodes[appid].hub, who, c, &limits, &metrics.New(appid, "test").Sessions)
 	s.clients[name] = c
 	c.session.Greet(protocol.Hello{Shard: appid, PingS: 25})
-	c.do(func() { c.session.Start(room, join) })
+	c.do(func() { c.session.Start(join.Watch, session.First{Room: room, Options: join.Options}) })
 }
 
 // drain is what the gateway does to its sessions when the node stops.

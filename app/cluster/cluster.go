@@ -17,8 +17,8 @@ import (
 	"github.com/chatring/chatring/app/protocol"
 )
 
-// Room is the nodes' own. No client can name it: chat.ParseRoom refuses it.
-const Room chat.RoomID = "@nodes"
+// Room is the nodes' own. No client can name it: chat.ParseAddress refuses it.
+const Room chat.RoomID = "!nodes"
 
 // A Cluster is this node's place among the nodes. All methods may be called
 // concurrently, except On and OnForgotten.

@@ -128,7 +128,7 @@ func TestLogoutsForgotten(t *testing.T) {
 	for i := range 400 {
 		logout(fmt.Sprint("other", i))
 	}
-	if log := c.Redis("XRANGE", "chatring:{@nodes}:log", "-", "+"); strings.Contains(log, "alice") {
+	if log := c.Redis("XRANGE", "chatring:{!nodes}:log", "-", "+"); strings.Contains(log, "alice") {
 		t.Fatal("the log still has the first log-out")
 	}
 	c.Signal("ws1", syscall.SIGTERM)

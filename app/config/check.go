@@ -65,6 +65,12 @@ func (c *Config) DrainWithin() time.Duration {
 	return c.Drain.Grace - c.Drain.Notice - max(c.Session.CommandTimeout, 4*time.Second) - 4*time.Second
 }
 
+// modules are what a node may serve.
+var modules = []string{"chat", "friends", "api"}
+
+// Serves says whether the node serves a module.
+func (c *Config) Serves(module string) bool { return slices.Contains(c.Modules, module) }
+
 // check finds what is wrong with the settings, each with the way out.
 func (c *Config) check(f *faults) {
 	oneOf := func(key, value string, allowed ...string) {
@@ -77,6 +83,12 @@ func (c *Config) check(f *faults) {
 	oneOf("redis.ack", c.Redis.Ack, "redis", "fsync")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "json", "text")
+	if len(c.Modules) == 0 {
+		f.add("modules", "is empty: name one at least of %s", strings.Join(modules, ", "))
+	}
+	for _, m := range c.Modules {
+		oneOf("modules", m, modules...)
+	}
 	if !isAPPID(c.APPID) {
 		f.add("appid", "%q is no number from 1 to 1048575", c.APPID)
 	}

@@ -17,11 +17,12 @@ import (
 
 // Config is what a node runs with.
 type Config struct {
-	APPID  string `mapstructure:"appid"`
-	Env    string `mapstructure:"env"`
-	Listen string `mapstructure:"listen"`
-	Broker string `mapstructure:"broker"`
-	Ops    struct {
+	APPID   string   `mapstructure:"appid"`
+	Env     string   `mapstructure:"env"`
+	Listen  string   `mapstructure:"listen"`
+	Broker  string   `mapstructure:"broker"`
+	Modules []string `mapstructure:"modules"`
+	Ops     struct {
 		Listen string `mapstructure:"listen"`
 	} `mapstructure:"ops"`
 	Redis struct {
@@ -117,6 +118,7 @@ var Knobs = []Knob{
 	{"listen", "127.0.0.1:8080", nil, "Address of the serving port. In a container, or behind HAProxy on another machine, :8080."},
 	{"ops.listen", "127.0.0.1:9090", nil, "Address of the operators' port: /livez /readyz /metrics /debug/pprof/, and logging users out. Never publish it. Empty: none."},
 	{"broker", "memory", nil, `"memory": one process, nothing kept. "redis": a cluster.`},
+	{"modules", []string{"chat", "friends", "api"}, nil, "What this node serves: chat (rooms), friends (the friend list), api (services). The same image serves one or several; HAProxy sends each address to nodes that serve it."},
 	{"redis.url", "redis://127.0.0.1:6379/0", nil, "Where the log is. redis:// or rediss://, with user and password if need be."},
 	{"redis.user", "chatring", nil, "User of Redis whose password is in redis.password_file."},
 	{"redis.password_file", "", nil, "File with the password of redis.user, read at each connection. Empty, or with a user or password in redis.url: not used."},

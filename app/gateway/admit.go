@@ -13,7 +13,6 @@ import (
 
 	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
-	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/protocol"
 	"github.com/chatring/chatring/app/session"
 )
@@ -67,21 +66,18 @@ func (f *refusal) retryAfter() int {
 // admit checks everything about a request for a socket. The handshake itself
 // comes last: a browser cannot see why a handshake was refused, so its page may
 // ask the same address by a plain GET, and is told everything else first.
-func (g *Gateway) admit(r *http.Request, watch bool) (admission, *refusal) {
-	a := admission{join: hub.Join{Watch: watch}}
+func (g *Gateway) admit(r *http.Request, opens door) (admission, *refusal) {
+	a := admission{watch: opens == watcher}
 	if !g.allowedOrigin(r) {
 		return a, &refusal{status: 403, code: string(protocol.Forbidden), message: "pages of this origin may not connect"}
 	}
-	var err error
-	if a.room, err = chat.ParseRoom(r.PathValue("room")); err != nil {
-		return a, &refusal{status: 400, code: string(protocol.BadRoom), message: err.Error()}
-	}
-	if g.hub.Full(a.room) {
-		return a, unavailable("rooms", "this node has no place for another room: try again")
-	}
 	query := r.URL.Query()
-	var f *refusal
-	if a.join.Options, f = joinOptions(query); f != nil {
+	first, f := g.firstRoom(r, opens, query)
+	if f != nil {
+		return a, f
+	}
+	inbox, wanted, f := inboxOptions(query)
+	if f != nil {
 		return a, f
 	}
 	var token string
@@ -94,13 +90,54 @@ func (g *Gateway) admit(r *http.Request, watch bool) (admission, *refusal) {
 	if a.identity, f = g.identify(auth.Credentials{Token: token, User: query.Get("user")}); f != nil {
 		return a, f
 	}
-	if bad := session.MayJoin(a.identity.Rights, a.room, watch); bad != nil {
+	a.rooms = []session.First{first}
+	switch own := chat.Inbox(a.identity.User); {
+	case opens == inboxOnly:
+		a.rooms[0].Room = own
+	case wanted && first.Room != own:
+		a.rooms = append(a.rooms, session.First{Room: own, Options: inbox})
+	}
+	if bad := session.MayJoin(a.identity.User, a.identity.Rights, a.rooms[0].Room, a.watch); bad != nil {
 		return a, &refusal{status: 403, code: string(bad.Code), message: bad.Message}
 	}
 	if a.user = g.enter(a.identity.User); a.user == nil {
 		return a, &refusal{status: 429, code: "too_many_sockets", message: "close another connection of this user first", header: [2]string{"Retry-After", "10"}}
 	}
 	return a, checkHandshake(r)
+}
+
+// firstRoom reads which room the socket is for, and how it is joined. That of an
+// inbox is known when the user is.
+func (g *Gateway) firstRoom(r *http.Request, opens door, query url.Values) (first session.First, f *refusal) {
+	if opens != inboxOnly {
+		room, err := chat.ParseAddress(r.PathValue("room"))
+		if err != nil {
+			return first, &refusal{status: 400, code: string(protocol.BadRoom), message: err.Error()}
+		}
+		if g.hub.Full(room) {
+			return first, unavailable("rooms", "this node has no place for another room: try again")
+		}
+		first.Room = room
+	}
+	first.Options, f = joinOptions(query)
+	return first, f
+}
+
+// inboxOptions reads whether the user's inbox is wanted as well, and since when.
+func inboxOptions(q url.Values) (o protocol.Options, wanted bool, f *refusal) {
+	switch s := q.Get("inbox"); s {
+	case "", "false":
+		return o, false, nil
+	case "true":
+		return o, true, nil
+	default:
+		p, err := chat.ParsePosition(s)
+		if err != nil {
+			return o, false, &refusal{status: 400, code: string(protocol.BadPosition), message: "inbox is true, or the last position seen there: " + err.Error()}
+		}
+		o.Since = &p
+		return o, true, nil
+	}
 }
 
 // identify says who asks, if the node can tell.

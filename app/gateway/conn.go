@@ -35,7 +35,7 @@ type conn struct {
 	user    *user
 	session *session.Session
 	socket  *gws.Conn
-	room    chat.RoomID // that the socket was opened for; none for a watcher's
+	room    chat.RoomID // that the socket was opened for; none for a watcher's and an inbox's: any node will do
 
 	// Owned by the reading goroutine.
 	reading wire
@@ -82,9 +82,10 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	g := c.gateway
 	c.socket, c.user = socket, a.user
 	c.issued, c.expires = a.identity.Issued, a.identity.Expires
-	a.room = chat.RoomID(strings.Clone(string(a.room))) // else it would hold the request's first line
-	if !a.join.Watch {
-		c.room = a.room
+	room := chat.RoomID(strings.Clone(string(a.rooms[0].Room))) // else it would hold the request's first line
+	a.rooms[0].Room = room
+	if _, inbox := room.Owner(); !a.watch && !inbox {
+		c.room = room
 	}
 	who := session.Who{User: a.user.id, Rights: a.identity.Rights, Allowance: &a.user.allowance}
 	c.session = session.New(g.hub, who, c, &g.opts.Session, &g.count.Sessions)
@@ -122,7 +123,7 @@ func (c *conn) serve(a admission) {
 func (c *conn) join(a admission) {
 	defer func() { c.survive(recover()) }()
 	c.calling = true
-	c.session.Start(a.room, a.join)
+	c.session.Start(a.watch, a.rooms...)
 	c.calling = false
 }
 

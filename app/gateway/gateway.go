@@ -55,6 +55,8 @@ type Options struct {
 	// UserRates are what all sessions of a user on this node may send together.
 	UserRates session.Rates
 	Session   session.Limits
+	// Friends says whether the friend list has an address of its own.
+	Friends bool
 }
 
 // A Gateway accepts sockets and serves them until Close.
@@ -114,17 +116,36 @@ type silent struct{}
 
 func (silent) Error(...any) {}
 
-// Handler serves /ws/chat/{room} and /ws/watch/{room}.
+// A door is what an address opens.
+type door int
+
+const (
+	member    door = iota // of a room
+	watcher               // of a room
+	inboxOnly             // the user's own room, and no other at first
+)
+
+// Handler serves the sockets: /ws/chat/{room} and /ws/watch/{room}, /ws/inbox, and
+// /ws/friends, which is the same socket at the address of the module.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/ws/chat/{room}", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, false) })
-	mux.HandleFunc("/ws/watch/{room}", func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, true) })
+	open := func(path string, opens door) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, opens) })
+	}
+	if !g.opts.Session.InboxOnly {
+		open("/ws/chat/{room}", member)
+		open("/ws/watch/{room}", watcher)
+	}
+	open("/ws/inbox", inboxOnly)
+	if g.opts.Friends {
+		open("/ws/friends", inboxOnly)
+	}
 	return mux
 }
 
 // serve answers a request for a socket. Everything that can be refused is
 // refused while it is still plain HTTP.
-func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, opens door) {
 	if why := g.reserve(); why != "" {
 		g.refuse(w, unavailable(why, "this node takes no more connections: try again"))
 		return
@@ -136,7 +157,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, watch bool) {
 			g.release(a.user)
 		}
 	}()
-	a, refusal := g.admit(r, watch)
+	a, refusal := g.admit(r, opens)
 	if refusal != nil {
 		g.refuse(w, refusal)
 		return
@@ -258,8 +279,8 @@ func (g *Gateway) remove(c *conn) {
 // admission is what a request for a socket is granted.
 type admission struct {
 	identity    auth.Identity
-	user        *user // holds a place; nil until there is one
-	room        chat.RoomID
-	join        hub.Join
+	user        *user           // holds a place; nil until there is one
+	rooms       []session.First // the one of the address comes first
+	watch       bool
 	subprotocol bool // the client offered ours
 }

@@ -104,7 +104,7 @@ func TestRoomOfTheAddress(t *testing.T) {
 func TestRenew(t *testing.T) {
 	bubble(t, func(t *testing.T, n *node) {
 		l := n.listen(t, "/ws/chat/lobby?user=alice,exp=60", true)
-		if l.heard(`"expires_in_ms":60000}`) != 1 {
+		if l.heard(`"expires_in_ms":60000,`) != 1 {
 			t.Error("hello does not say when the connection expires")
 		}
 		left := n.listen(t, "/ws/chat/lobby?user=alice,exp=60", true)

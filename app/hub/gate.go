@@ -279,6 +279,7 @@ func (r *room) arrive() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.arrivals++
+	r.expected++
 	return r.arrivals
 }
 

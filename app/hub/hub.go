@@ -36,7 +36,8 @@ type Options struct {
 	// WindowBudget is how many bytes all windows of the node may take
 	// together; beyond it the least used shrink first.
 	WindowBudget int64
-	// Linger is how long an empty room stays open, in case somebody returns.
+	// Linger is how long an empty room stays open, in case somebody returns. An
+	// inbox does not linger: that a node hears it says that its owner is there.
 	Linger time.Duration
 	// RetentionAge is how long the log keeps a silent room. What is older is
 	// not restored to a log that has lost it.
@@ -53,6 +54,12 @@ type Options struct {
 	// FillGrace is how long a hole may wait for the publication that fills
 	// it, which is often on its way, before the log is read.
 	FillGrace time.Duration
+	// Node names this node in what others are told of it: its APPID.
+	Node string
+	// Occupied hears that somebody is in a room on this node, or nobody any more.
+	// It is called under the room's lock, in the order of what happens, and must not
+	// block. Nil: nobody minds.
+	Occupied func(room chat.RoomID, occupied bool)
 }
 
 // A Hub holds the rooms that this node serves. All methods may be called
@@ -150,14 +157,11 @@ func (h *Hub) Join(ctx context.Context, id chat.RoomID, j Join) (*Member, error)
 		if err != nil {
 			return nil, fmt.Errorf("join %s: %w", id, err)
 		}
-		n := r.arrive()
-		if err := r.wait(ctx); err != nil {
+		m, err := r.admit(ctx, j)
+		if err != nil {
 			return nil, fmt.Errorf("join %s: %w", id, err)
 		}
-		if j.Since != nil {
-			r.catchUp(ctx, *j.Since, n)
-		}
-		if m := r.join(j); m != nil {
+		if m != nil {
 			return m, nil
 		}
 		// The room was closed in between: open it again.

@@ -86,7 +86,14 @@ func (h *Hub) lingerLoop() {
 				return
 			}
 		}
-		if !pause(h.life, time.Until(next)) {
+		due := time.NewTimer(time.Until(next))
+		select {
+		case <-due.C:
+		case <-h.lingering.begun:
+			due.Stop()
+			continue
+		case <-h.life.Done():
+			due.Stop()
 			return
 		}
 		h.mu.Lock()
@@ -108,11 +115,11 @@ func (h *Hub) closeEmpty(by time.Time) bool {
 
 // A lingering is the rooms that nobody is in, the longest empty one first.
 type lingering struct {
-	begun chan struct{} // there is one; capacity 1, never closed
+	begun chan struct{} // there is another first one; capacity 1, never closed
 
 	// Guarded by mu.
 	mu    sync.Mutex
-	rooms list.List // of lingerer, all for the same time
+	rooms list.List // of lingerer, in the order of their ends
 }
 
 type lingerer struct {
@@ -123,8 +130,18 @@ type lingerer struct {
 func (l *lingering) add(r *room, until time.Time) *list.Element {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	notify(l.begun)
+	if l.rooms.Len() == 0 {
+		notify(l.begun)
+	}
 	return l.rooms.PushBack(lingerer{r, until})
+}
+
+// addFirst adds a room that does not linger.
+func (l *lingering) addFirst(r *room) *list.Element {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	notify(l.begun)
+	return l.rooms.PushFront(lingerer{room: r})
 }
 
 // remove takes a room out, if it is in still.

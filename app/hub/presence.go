@@ -18,14 +18,6 @@ type census struct {
 	Watchers int                 `json:"watchers,omitempty"`
 }
 
-func (c census) encode() []byte {
-	b, err := json.Marshal(c)
-	if err != nil {
-		panic("hub: " + err.Error()) // a plain struct
-	}
-	return b
-}
-
 func (r *room) census() census {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,7 +39,7 @@ func (h *Hub) Presence(ctx context.Context, id chat.RoomID) (protocol.Present, e
 	if r := h.lookup(id); r != nil {
 		all = append(all, r.census())
 	}
-	answers, complete, err := h.broker.Ask(ctx, id, []byte("presence"))
+	answers, complete, err := h.broker.Ask(ctx, id, []byte(questionPresence))
 	if err != nil {
 		// What this node knows is worth more than an error.
 		slog.Debug("presence asked of this node only", "room", id, "err", err)

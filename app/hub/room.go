@@ -34,6 +34,7 @@ type room struct {
 	heals    int           // how often it has been
 	watching bool          // an append was given up, and may still land
 	lingers  *list.Element // its place among the hub's empty rooms; nil or stale unless it is empty
+	expected int           // joins under way: for them the room stays
 	gone     bool          // taken out of the hub
 
 	// Guarded by mu, too: see catchUp.
@@ -88,6 +89,28 @@ func (r *room) wait(ctx context.Context) error {
 	}
 }
 
+// admit waits until the room is open, and adds a member. It returns nil when the
+// room was closed.
+func (r *room) admit(ctx context.Context, j Join) (*Member, error) {
+	n := r.arrive()
+	defer r.settle()
+	if err := r.wait(ctx); err != nil {
+		return nil, err
+	}
+	if j.Since != nil {
+		r.catchUp(ctx, *j.Since, n)
+	}
+	return r.join(j), nil
+}
+
+// settle notes that a join has ended, one way or the other.
+func (r *room) settle() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected--
+	r.startLinger()
+}
+
 // join adds a member at an exact point of the log. It returns nil when the
 // room was closed.
 func (r *room) join(j Join) *Member {
@@ -118,6 +141,9 @@ func (r *room) join(j Join) *Member {
 	}
 	r.members = append(r.members, m)
 	r.hub.count.Members.Inc()
+	if m.at == 0 {
+		r.occupied(true)
+	}
 	if m.watch {
 		r.watchers++
 	}
@@ -160,16 +186,28 @@ func (r *room) leave(m *Member) {
 	r.announce(m, protocol.MemberLeave)
 	if last == 0 {
 		r.members = nil
+		r.occupied(false)
 		r.startLinger()
+	}
+}
+
+// occupied tells whoever minds. The lock is held.
+func (r *room) occupied(yes bool) {
+	if tell := r.hub.opts.Occupied; tell != nil {
+		tell(r.id, yes)
 	}
 }
 
 // startLinger gives an empty room its last moments. The lock is held.
 func (r *room) startLinger() {
-	if len(r.members) > 0 || r.gone {
+	if len(r.members) > 0 || r.expected > 0 || r.gone {
 		return
 	}
 	r.stopLinger()
+	if _, inbox := r.id.Owner(); inbox {
+		r.lingers = r.hub.lingering.addFirst(r)
+		return
+	}
 	r.lingers = r.hub.lingering.add(r, time.Now().Add(r.hub.opts.Linger))
 }
 
@@ -180,9 +218,9 @@ func (r *room) stopLinger() {
 	}
 }
 
-// wanted says that the room must stay: somebody is in it, or its log is being
-// healed, and then it lingers again. The lock is held.
-func (r *room) wanted() bool { return len(r.members) > 0 || r.healed != nil }
+// wanted says that the room must stay: somebody is in it or about to be, or its
+// log is being healed; it lingers again after that. The lock is held.
+func (r *room) wanted() bool { return len(r.members) > 0 || r.expected > 0 || r.healed != nil }
 
 // keep puts a frame into the window. The lock is held.
 func (r *room) keep(p chat.Publication, f protocol.Frame) {

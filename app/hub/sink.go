@@ -26,11 +26,8 @@ func (s sink) Signal(id chat.RoomID, body []byte) {
 	}
 }
 
-func (s sink) Answer(id chat.RoomID, _ []byte) []byte {
-	if r := s.hub.lookup(id); r != nil {
-		return r.census().encode()
-	}
-	return census{}.encode()
+func (s sink) Answer(id chat.RoomID, question []byte) []byte {
+	return s.hub.answer(id, string(question))
 }
 
 func (s sink) Resumed() { notify(s.hub.resumed) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/chatring/chatring/app/chat"
 )
@@ -13,12 +14,12 @@ import (
 // types below, under the number that its reply will carry.
 type Command struct {
 	ID   uint64
-	Room chat.RoomID // empty for Auth
+	Room chat.RoomID // empty for Auth and Call
 	Body Body
 }
 
 // A Body is one of Publish, Join, Leave, History, Presence, Signal,
-// Auth.
+// Auth, Call.
 type Body interface{ body() }
 
 // Publish says something in a room.
@@ -60,6 +61,15 @@ type Signal struct{ Data []byte }
 // Auth shows a fresh token, before the one expires by which the session lives.
 type Auth struct{ Token string }
 
+// Call asks a module something. Its command is "<module>.<verb>".
+type Call struct {
+	Module, Verb string
+	// Args is the whole command; the module knows its fields. It is the frame's
+	// memory, and good for as long as the command runs.
+	Args []byte
+}
+
+func (Call) body()     {}
 func (Publish) body()  {}
 func (Join) body()     {}
 func (Leave) body()    {}
@@ -112,6 +122,10 @@ func ParseCommand(frame []byte) (Command, *Error) {
 		return Command{}, &Error{Code: BadRequest, Message: `"id" must be a number from 1`}
 	}
 	c := Command{ID: *w.ID}
+	if module, verb, dotted := strings.Cut(w.Cmd, "."); dotted {
+		c.Body = Call{module, verb, frame}
+		return c, nil
+	}
 	var err *Error
 	if c.Body, err = w.parseBody(); err != nil {
 		return c, err
@@ -119,7 +133,7 @@ func ParseCommand(frame []byte) (Command, *Error) {
 	if _, roomless := c.Body.(Auth); roomless {
 		return c, nil
 	}
-	room, bad := chat.ParseRoom(w.Room)
+	room, bad := chat.ParseAddress(w.Room)
 	if bad != nil {
 		return c, &Error{Code: BadRoom, Message: bad.Error()}
 	}

@@ -97,7 +97,7 @@ func TestParseCommandErrors(t *testing.T) {
 		{room("{a}{b}"), 7, protocol.BadRoom},
 		{room("chat:*"), 7, protocol.BadRoom},
 		{room("_probe"), 7, protocol.BadRoom},
-		{room("@alice"), 7, protocol.BadRoom},
+		{room("@alice+alice"), 7, protocol.BadRoom},
 		{room("😀"), 7, protocol.BadRoom},
 		{room("a\u202e"), 7, protocol.BadRoom},
 		{room("a\x00"), 7, protocol.BadRoom},

@@ -97,6 +97,10 @@ func checkLine(t *testing.T, line string) string {
 		if bad != nil {
 			t.Fatal(bad)
 		}
+		if call, ok := c.Body.(protocol.Call); ok {
+			sameJSON(t, call.Args, []byte(line))
+			return "command call"
+		}
 		sameJSON(t, spell(t, c), []byte(line))
 		return "command " + kind.Cmd
 	case kind.Push != "":
@@ -274,6 +278,9 @@ func rewriteReply(t *testing.T, id uint64, ok json.RawMessage) (reply protocol.F
 		}
 		strict(t, ok, &a)
 		return protocol.OkAuth(id, a.ExpiresInMS), "OkAuth"
+	}
+	if !has("pos") {
+		return protocol.OkJSON(id, ok), "OkJSON"
 	}
 	var at struct {
 		Pos string `json:"pos"`

@@ -98,6 +98,8 @@ type Hello struct {
 	// ExpiresInMS is when the connection ends unless a fresh token is shown; 0:
 	// never.
 	ExpiresInMS int64 `json:"expires_in_ms,omitempty"`
+	// Inbox is the user's own room.
+	Inbox chat.RoomID `json:"inbox"`
 }
 
 // Joined says where in the room's log the session stands from now on.

@@ -79,6 +79,11 @@ func OkPresent(id uint64, p Present) Frame {
 	return newFrame(append(append(beginOk(id, len(j)), j...), '}'))
 }
 
+// OkJSON answers what a module was asked; answer is one JSON value.
+func OkJSON(id uint64, answer []byte) Frame {
+	return newFrame(append(append(beginOk(id, len(answer)), answer...), '}'))
+}
+
 func beginOk(id uint64, size int) []byte {
 	return appendOk(make([]byte, maxHeader, maxHeader+size+40), id)
 }

@@ -157,7 +157,7 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	r := chattest.StartRedis(t)
 	var log strings.Builder
-	b := newBroker(t, redisbroker.Options{URL: r.URL(), AppID: "1111", Vital: "@nodes", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	b := newBroker(t, redisbroker.Options{URL: r.URL(), AppID: "1111", Vital: "!nodes", Log: slog.New(slog.NewTextHandler(&log, nil))})
 	stop := chattest.RunBroker(t, b, chattest.NewRecorder())
 	by := operator(t, r)
 	say(t, b, "lobby", "1")
@@ -175,7 +175,7 @@ func TestRefusals(t *testing.T) {
 			if err := b.Signal(t.Context(), "team", nil); err != nil {
 				t.Errorf("Signal with full memory = %v", err)
 			}
-			say(t, b, "@nodes", "vital")
+			say(t, b, "!nodes", "vital")
 		}
 		do(t, by, test.mend)
 		if n := do(t, by, "EXISTS chatring:{team}:keys chatring:{team}:log"); n != int64(0) {

@@ -5,12 +5,13 @@ import (
 	"strings"
 
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/redisconn"
 )
 
 // Everything in Redis begins with this prefix. A room's name has been checked
 // and stands in its keys; users and keys never do. The braces keep the keys of
 // a room in one hash slot.
-const prefix = "chatring:"
+const prefix = redisconn.Prefix
 
 func logKey(r chat.RoomID) string     { return prefix + "{" + string(r) + "}:log" }
 func keysKey(r chat.RoomID) string    { return prefix + "{" + string(r) + "}:keys" }

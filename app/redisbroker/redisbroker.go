@@ -24,16 +24,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/redisconn"
 )
 
 // Options are what a Broker is built from. Zero fields take their defaults.
@@ -123,14 +120,10 @@ var _ chat.Broker = (*Broker)(nil)
 // New returns a Broker that connects when it runs. The error never contains
 // the URL.
 func New(o Options) (*Broker, error) {
-	connection, err := parseURL(o.URL)
+	connection, err := redisconn.Options(o.URL, o.User, o.PasswordFile)
 	if err != nil {
 		return nil, err
 	}
-	if o.PasswordFile != "" && connection.Username == "" && connection.Password == "" {
-		connection.CredentialsProviderContext = credentials(o.User, o.PasswordFile)
-	}
-	logging.Disable() // go-redis prints to stderr what it returns as errors, too
 	o.setDefaults()
 	b := &Broker{
 		options:   o,
@@ -146,38 +139,6 @@ func New(o Options) (*Broker, error) {
 		b.signals = newCommitter(commitClient(connection, keep{}), b.bridge, b.counters, keep{}, o)
 	}
 	return b, nil
-}
-
-// parseURL reads a Redis URL and sets what all our connections share. What a
-// parser says about a URL may quote its password, so none of it is passed on.
-func parseURL(url string) (redis.Options, error) {
-	parsed, err := redis.ParseURL(url)
-	if err != nil {
-		return redis.Options{}, errors.New("the Redis URL must look like redis://[user:password@]host[:port][/db]")
-	}
-	o := *parsed
-	o.Protocol = 2
-	o.DialTimeout = time.Second
-	o.DialerRetries = 1
-	o.ReadTimeout = time.Second
-	o.WriteTimeout = time.Second
-	o.PoolTimeout = time.Second
-	o.ContextTimeoutEnabled = true
-	o.DisableIdentity = true
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	o.PipelinePoolSize = -1
-	return o, nil
-}
-
-// credentials returns what a connection asks for user and password.
-func credentials(user, file string) func(context.Context) (string, string, error) {
-	return func(context.Context) (string, string, error) {
-		b, err := os.ReadFile(file) // #nosec G304 -- the operator names it
-		if err != nil {
-			return "", "", fmt.Errorf("password of Redis: %w", err)
-		}
-		return user, strings.TrimSpace(string(b)), nil
-	}
 }
 
 func readClient(o redis.Options) *redis.Client {

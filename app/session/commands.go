@@ -29,6 +29,8 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 		return s.runJoin(ctx, c, b)
 	case protocol.Auth:
 		return s.runAuth(c, b)
+	case protocol.Call:
+		return s.runCall(ctx, c, b)
 	}
 	m := s.member(c.Room)
 	if m == nil {
@@ -61,7 +63,10 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 	if s.member(c.Room) != nil {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.AlreadyJoined, Message: "the session is in this room"}
 	}
-	if bad := MayJoin(s.rights, c.Room, s.watch); bad != nil {
+	if s.limits.InboxOnly && c.Room != chat.Inbox(s.user) {
+		return protocol.Frame{}, forbidden("rooms are not served at this address: connect to /ws/chat")
+	}
+	if bad := MayJoin(s.user, s.rights, c.Room, s.watch); bad != nil {
 		return protocol.Frame{}, bad
 	}
 	if len(s.rooms) >= s.limits.Rooms {
@@ -70,15 +75,19 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 	if most := s.limits.UserRooms; most > 0 && int(s.shared.rooms.Load()) >= most {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first, by this connection or another of yours"}
 	}
-	if err := s.join(ctx, c.Room, hub.Join{Options: j.Options, Watch: s.watch}); err != nil {
+	if err := s.join(ctx, c.Room, j.Options); err != nil {
 		return protocol.Frame{}, err
 	}
 	return protocol.OkAt(c.ID, s.rooms[len(s.rooms)-1].JoinedAt()), nil
 }
 
-func (s *Session) join(ctx context.Context, room chat.RoomID, j hub.Join) error {
-	j.User, j.Receiver, j.SignalEvery = s.user, s, s.limits.SignalEvery
-	j.Members = j.Members && s.rights.Access(room) >= chat.Read
+func (s *Session) join(ctx context.Context, room chat.RoomID, o protocol.Options) error {
+	_, inbox := room.Owner()
+	j := hub.Join{
+		Options: o, User: s.user, Receiver: s, SignalEvery: s.limits.SignalEvery,
+		Watch: s.watch && !inbox, // a watcher's inbox is as much the user's as any
+	}
+	j.Members = j.Members && chat.AccessOf(s.user, s.rights, room) >= chat.Read
 	if !s.mayRecover() {
 		j.Since = nil
 	}

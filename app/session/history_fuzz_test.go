@@ -57,7 +57,7 @@ func FuzzHistoryRange(f *testing.F) {
 	alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: &session.Rates{}}}
 	limits := &session.Limits{Outbox: 4 << 20, Rooms: 4, CommandTimeout: time.Minute, Strikes: 1 << 30}
 	s := session.New(h, alice, replies{heard: heard}, limits, &count.Sessions)
-	s.Start(room, hub.Join{})
+	s.Start(false, session.First{Room: room})
 	reply := func(command string) (ok json.RawMessage, bad *protocol.Error) {
 		s.Handle([]byte(command))
 		for {

@@ -10,8 +10,8 @@ import (
 
 // MayJoin returns nil, or what to tell somebody who may not be in a room, as a
 // member or as a watcher.
-func MayJoin(rights chat.Rights, room chat.RoomID, watch bool) *protocol.Error {
-	switch access := rights.Access(room); {
+func MayJoin(user chat.UserID, rights chat.Rights, room chat.RoomID, watch bool) *protocol.Error {
+	switch access := chat.AccessOf(user, rights, room); {
 	case access >= chat.Read, watch && access >= chat.Watch:
 		return nil
 	case access == chat.Watch:
@@ -27,7 +27,7 @@ func forbidden(message string) *protocol.Error {
 // permit returns nil, or what to tell somebody who may not give a command in a
 // room that the session has joined.
 func (s *Session) permit(c protocol.Command) error {
-	access := s.rights.Access(c.Room)
+	access := chat.AccessOf(s.user, s.rights, c.Room)
 	switch c.Body.(type) {
 	case protocol.Publish, protocol.Signal:
 		if access < chat.Write {
@@ -52,11 +52,11 @@ func (s *Session) runAuth(c protocol.Command, a protocol.Auth) (protocol.Frame, 
 	}
 	s.rights, s.badTokens = rights, 0
 	s.rooms = slices.DeleteFunc(s.rooms, func(m *hub.Member) bool {
-		bad := MayJoin(rights, m.Room(), s.watch)
+		bad := MayJoin(s.user, rights, m.Room(), s.watch)
 		if bad != nil {
 			s.leave(m)
 			s.Send(protocol.Left{Room: m.Room(), Code: bad.Code}.Frame().Batch())
-		} else if rights.Access(m.Room()) < chat.Read {
+		} else if chat.AccessOf(s.user, rights, m.Room()) < chat.Read {
 			m.HideMembers()
 		}
 		return bad != nil

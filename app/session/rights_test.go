@@ -81,7 +81,7 @@ func TestWatchRight(t *testing.T) {
 		{chat.Read, true, true},
 		{chat.Write, true, true},
 	} {
-		if bad := session.MayJoin(rights{"stage": c.access}, "stage", c.watch); (bad == nil) != c.may {
+		if bad := session.MayJoin("alice", rights{"stage": c.access}, "stage", c.watch); (bad == nil) != c.may {
 			t.Errorf("access %d, watch %v: %v, want it allowed: %v", c.access, c.watch, bad, c.may)
 		}
 	}

@@ -66,6 +66,11 @@ type Limits struct {
 	Frames int
 	// SignalEvery is how often the session may signal in a room; see hub.Join.
 	SignalEvery time.Duration
+	// InboxOnly keeps sessions from all rooms but their user's inbox: the node does
+	// not serve chat.
+	InboxOnly bool
+	// Modules answer the commands that begin with their names.
+	Modules map[string]Module
 }
 
 // Who is whom a session belongs to, and what they may do.
@@ -117,19 +122,28 @@ func (s *Session) ID() string { return s.id }
 // Greet says hello. Whoever may Send to the session hears of it only after
 // that: hello is the first push.
 func (s *Session) Greet(hello protocol.Hello) {
-	hello.User, hello.Session = s.user, s.id
+	hello.User, hello.Session, hello.Inbox = s.user, s.id, chat.Inbox(s.user)
 	s.Send(hello.Frame().Batch())
 }
 
-// Start joins the first room. When it cannot be opened the session closes
-// itself.
-func (s *Session) Start(room chat.RoomID, j hub.Join) {
-	s.watch = j.Watch
+// A First is a room that a session is in from its beginning.
+type First struct {
+	Room chat.RoomID
+	protocol.Options
+}
+
+// Start joins the first rooms, to listen only if watch. When one cannot be opened
+// the session closes itself.
+func (s *Session) Start(watch bool, rooms ...First) {
+	s.watch = watch
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.CommandTimeout)
 	defer cancel()
-	if err := s.join(ctx, room, j); err != nil {
-		slog.Warn("room could not be joined", "session", s.id, "room", room, "err", err)
-		s.Close(protocol.CloseUnavailable)
+	for _, first := range rooms {
+		if err := s.join(ctx, first.Room, first.Options); err != nil {
+			slog.Warn("room could not be joined", "session", s.id, "room", first.Room, "err", err)
+			s.Close(protocol.CloseUnavailable)
+			return
+		}
 	}
 }
 

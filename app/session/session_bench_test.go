@@ -41,7 +41,7 @@ func BenchmarkHandle(b *testing.B) {
 	alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: rates}}
 	limits := session.Limits{Outbox: 1 << 20, Rooms: 4, CommandTimeout: time.Second, Strikes: 3, Rates: *rates}
 	s := session.New(h, alice, hole{}, &limits, &metrics.New("1111", "test").Sessions)
-	s.Start("lobby", hub.Join{})
+	s.Start(false, session.First{Room: "lobby"})
 	defer s.End()
 	for name, frame := range map[string]string{
 		"refused": `{"id":7,"cmd":"publish","room":"elsewhere","data":1}`,

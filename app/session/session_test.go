@@ -103,7 +103,7 @@ func play(t *testing.T, limits session.Limits, j hub.Join, tell story) {
 		s := session.New(h, alice, c, &limits, &metrics.New("1111", "test").Sessions)
 		s.Greet(protocol.Hello{})
 		synctest.Wait() // hello is a write of its own
-		s.Start("lobby", j)
+		s.Start(j.Watch, session.First{Room: "lobby", Options: j.Options})
 		tell(t, s, c)
 		close(c.let)
 		s.End()
