@@ -45,6 +45,8 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into the transcrip
 //	                                socket, and "watch"; since=last stands for
 //	                                the last position that alice heard
 //	> alice {"id":1,…}              a command
+//	> post 1111 @bob mail k1 {"type":"notification"}
+//	                                a node appends for a service, under a key
 //	> hangup alice                  the transport breaks without a word
 //	> stall alice, > unstall alice  she takes nothing more; she reads on
 //	> drain 1111                    the node sends its members elsewhere
@@ -180,6 +182,11 @@ func (s *stage) do(words []string, action string) []string {
 		}
 	case "connect":
 		s.connect(words)
+	case "post":
+		d := chat.Draft{Room: chat.RoomID(arg(2)), From: chat.UserID(arg(3)), Key: arg(4), Body: []byte(arg(5))}
+		if _, err := s.nodes[arg(1)].hub.Post(context.Background(), d); err != nil {
+			said = []string{err.Error()}
+		}
 	case "hangup":
 		s.client(arg(1)).hangUp()
 	case "stall":

@@ -297,14 +297,14 @@ func TestAuthMode(t *testing.T) {
 // What is wrong is said all at once, under the names of the knobs.
 func TestEveryErrorAtOnce(t *testing.T) {
 	clean(t)
-	_, err := config.Load(flags(t, "--env=x", "--broker=x", "--log-level=x", "--log-format=x", "--appid=x", "--listen=x", "--ops-listen=x",
+	_, err := config.Load(flags(t, "--env=x", "--broker=x", "--modules=x", "--log-level=x", "--log-format=x", "--appid=x", "--listen=x", "--ops-listen=x",
 		"--auth-mode=x", "--gateway-ping=0s", "--gateway-pong-timeout=-1s", "--session-outbox=0", "--room-linger=0s", "--drain-grace=-1s",
 		"--gateway-origins=chat.example.com,https://b.example/"), "")
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, key := range []string{
-		"env", "broker", "log.level", "log.format", "appid", "listen", "ops.listen", "auth.mode", "gateway.ping", "gateway.pong_timeout",
+		"env", "broker", "modules", "log.level", "log.format", "appid", "listen", "ops.listen", "auth.mode", "gateway.ping", "gateway.pong_timeout",
 		"session.outbox", "room.linger", "drain.grace", `gateway.origins: "chat.example.com"`, `gateway.origins: "https://b.example/"`,
 	} {
 		if !strings.Contains("\n"+err.Error(), "\n"+key) {
@@ -400,6 +400,8 @@ func TestFaults(t *testing.T) {
 		{"--auth-jwks-url=http://localhost:1/keys", ""},
 		{"--auth-jwks-url=a.example/keys", "auth.jwks_url: is no address without a password in it: it looks like https://login.example.com/.well-known/jwks.json"},
 		{"--auth-jwks-url=https://me:hunter2@a.example/keys", "auth.jwks_url: is no address without a password in it: it looks like https://login.example.com/.well-known/jwks.json"},
+		{"--modules=chat,mail", `modules: "mail" is none of chat, friends, api`},
+		{"--modules=", "modules: is empty: name one at least of chat, friends, api"},
 		{"--auth-mode=jwt", "auth.mode: jwt needs auth.secret_file (try: openssl rand -hex 32 >secret), auth.key_file or auth.jwks_url"},
 		{"--auth-mode=dev --auth-secret-file=f", "auth.secret_file: is for tokens, and auth.mode is dev, which believes every name: set auth.mode to jwt, or leave this out"},
 		{"--auth-mode=dev --auth-audience=a", "auth.audience: is for tokens, and auth.mode is dev, which believes every name: set auth.mode to jwt, or leave this out"},

@@ -17,6 +17,7 @@ type room struct {
 	// Static after construction.
 	hub   *Hub
 	id    chat.RoomID
+	inbox bool          // a user's own
 	ready chan struct{} // closed once the room is open, or cannot be
 
 	err error // why it cannot be; set before ready is closed
@@ -44,7 +45,8 @@ type room struct {
 }
 
 func newRoom(h *Hub, id chat.RoomID) *room {
-	return &room{hub: h, id: id, ready: make(chan struct{}), used: time.Now()}
+	_, inbox := id.Owner()
+	return &room{hub: h, id: id, inbox: inbox, ready: make(chan struct{}), used: time.Now()}
 }
 
 // open makes this node hear the room, then reads the window, then lets through
@@ -204,7 +206,7 @@ func (r *room) startLinger() {
 		return
 	}
 	r.stopLinger()
-	if _, inbox := r.id.Owner(); inbox {
+	if r.inbox {
 		r.lingers = r.hub.lingering.addFirst(r)
 		return
 	}
