@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "redisconn", "redisstore", "hub", "cluster", "session", "gateway", "home", "api"},
 	"clustertest": {},
 	"hostiletest": {"clustertest"},
-	"loadtest":    {},
+	"loadtest":    {"proc"},
 }
 
 // mayUse says which packages alone may import a module that is not ours, in

@@ -7,26 +7,28 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
+
+	"github.com/chatring/chatring/loadtest/proc"
 )
 
 // connectFigures is what connect found, over the measured interval.
 type connectFigures struct {
-	At        time.Time `json:"at"`
-	URL       string    `json:"url"`
-	Wire      string    `json:"wire"`
-	Rooms     int       `json:"rooms"`
-	Parallel  int       `json:"parallel"`
-	Tokens    int       `json:"tokens"`
-	Seconds   float64   `json:"seconds"`
-	Upgrades  int64     `json:"upgrades"`
-	PerSecond float64   `json:"upgrades_per_second"`
-	NodeCPU   float64   `json:"node_cpu_seconds,omitempty"`
-	PerCPU    float64   `json:"upgrades_per_node_cpu_second,omitempty"`
-	Processes []use     `json:"processes,omitempty"`
-	OwnCPU    float64   `json:"generator_cpu_seconds"`
-	Joined    latency   `json:"connect_to_joined_ms"`
-	Errors    int64     `json:"errors"`
-	Error     string    `json:"first_error,omitempty"`
+	At        time.Time  `json:"at"`
+	URL       string     `json:"url"`
+	Wire      string     `json:"wire"`
+	Rooms     int        `json:"rooms"`
+	Parallel  int        `json:"parallel"`
+	Tokens    int        `json:"tokens"`
+	Seconds   float64    `json:"seconds"`
+	Upgrades  int64      `json:"upgrades"`
+	PerSecond float64    `json:"upgrades_per_second"`
+	NodeCPU   float64    `json:"node_cpu_seconds,omitempty"`
+	PerCPU    float64    `json:"upgrades_per_node_cpu_second,omitempty"`
+	Processes []proc.Use `json:"processes,omitempty"`
+	OwnCPU    float64    `json:"generator_cpu_seconds"`
+	Joined    latency    `json:"connect_to_joined_ms"`
+	Errors    int64      `json:"errors"`
+	Error     string     `json:"first_error,omitempty"`
 }
 
 // A connector keeps as many sockets as it has members on their way: each
@@ -137,7 +139,7 @@ func (r *connectFigures) measure(ctx context.Context, c *crowd, t *target, warm,
 	if err != nil {
 		return err
 	}
-	r.Seconds, r.Upgrades, r.Processes, r.OwnCPU, r.NodeCPU = s.seconds, s.count, s.uses, s.own, total(s.uses)
+	r.Seconds, r.Upgrades, r.Processes, r.OwnCPU, r.NodeCPU = s.seconds, s.count, s.uses, s.own, proc.Total(s.uses)
 	r.PerSecond = perSecond(r.Upgrades, r.Seconds)
 	r.PerCPU = perSecond(r.Upgrades, r.NodeCPU)
 	var times []time.Duration

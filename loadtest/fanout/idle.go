@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/chatring/chatring/loadtest/proc"
 )
 
 // idleFigures is what idle found.
@@ -72,7 +74,7 @@ func idle(ctx context.Context, args []string, out io.Writer) error {
 
 // first is the figures of connections in one room each.
 func (r *idleFigures) first(ctx context.Context, c *crowd, t *target, wait time.Duration) (err error) {
-	if r.BeforeKB, err = residentOf(t.pids); err != nil {
+	if r.BeforeKB, err = proc.ResidentOf(t.pids); err != nil {
 		return err
 	}
 	joins, err := t.count(func() error { return c.join(ctx) }, c.deliveries)
@@ -80,16 +82,16 @@ func (r *idleFigures) first(ctx context.Context, c *crowd, t *target, wait time.
 		return err
 	}
 	r.JoinSeconds = joins.seconds
-	r.JoinCPU = total(joins.uses) * 1000 / float64(r.Connections)
-	if r.JoinedKB, err = residentOf(t.pids); err != nil {
+	r.JoinCPU = proc.Total(joins.uses) * 1000 / float64(r.Connections)
+	if r.JoinedKB, err = proc.ResidentOf(t.pids); err != nil {
 		return err
 	}
 	waited, err := t.count(func() error { return c.idle(ctx, wait) }, c.deliveries)
 	if err != nil {
 		return err
 	}
-	r.IdleCPU = total(waited.uses) / waited.seconds
-	if r.SettledKB, err = residentOf(t.pids); err != nil {
+	r.IdleCPU = proc.Total(waited.uses) / waited.seconds
+	if r.SettledKB, err = proc.ResidentOf(t.pids); err != nil {
 		return err
 	}
 	r.EachKB = float64(r.SettledKB-r.BeforeKB) / float64(r.Connections)
@@ -109,7 +111,7 @@ func (r *idleFigures) second(ctx context.Context, c *crowd, t *target, wait time
 	if err := c.idle(ctx, wait); err != nil {
 		return err
 	}
-	if r.MoreKB, err = residentOf(t.pids); err != nil {
+	if r.MoreKB, err = proc.ResidentOf(t.pids); err != nil {
 		return err
 	}
 	r.MoreEachKB = float64(r.MoreKB-r.SettledKB) / float64(r.Connections*r.More)

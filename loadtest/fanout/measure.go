@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
+
+	"github.com/chatring/chatring/loadtest/proc"
 )
 
 // A phase is how far a run is.
@@ -37,25 +39,25 @@ func (t *target) measure(ctx context.Context, c *crowd, p *phase, warm, duration
 type span struct {
 	seconds float64
 	count   int64
-	uses    []use   // of the processes that are measured
-	own     float64 // this program's CPU seconds
+	uses    []proc.Use // of the processes that are measured
+	own     float64    // this program's CPU seconds
 }
 
 // count counts until something is over.
 func (t *target) count(over func() error, count func() int64) (span, error) {
-	before, err := usesOf(t.pids)
+	before, err := proc.UsesOf(t.pids)
 	if err != nil {
 		return span{}, err
 	}
-	begun, own, counted := time.Now(), ownCPU(), count()
+	begun, own, counted := time.Now(), proc.OwnCPU(), count()
 	if err := over(); err != nil {
 		return span{}, err
 	}
-	after, err := usesOf(t.pids)
+	after, err := proc.UsesOf(t.pids)
 	if err != nil {
 		return span{}, err
 	}
-	return span{time.Since(begun).Seconds(), count() - counted, usedBetween(before, after), ownCPU() - own}, nil
+	return span{time.Since(begun).Seconds(), count() - counted, proc.Between(before, after), proc.OwnCPU() - own}, nil
 }
 
 // perSecond is 0 when there are no seconds.
@@ -67,11 +69,11 @@ func perSecond(n int64, seconds float64) float64 {
 }
 
 // printShares says which processes used how much, if there are several.
-func printShares(out io.Writer, uses []use) {
+func printShares(out io.Writer, uses []proc.Use) {
 	if len(uses) < 2 {
 		return
 	}
-	for _, s := range shares(uses) {
-		fmt.Fprintf(out, "  %-20s %.2f CPU seconds (%.2f user, %.2f system), %d processes\n", s.name, s.user+s.system, s.user, s.system, s.processes)
+	for _, s := range proc.Shares(uses) {
+		fmt.Fprintf(out, "  %-20s %.2f CPU seconds (%.2f user, %.2f system), %d processes\n", s.Name, s.User+s.System, s.User, s.System, s.Processes)
 	}
 }

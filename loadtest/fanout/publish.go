@@ -7,6 +7,8 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
+
+	"github.com/chatring/chatring/loadtest/proc"
 )
 
 // publishFigures is what publish found, over the measured interval.
@@ -32,7 +34,7 @@ type publishFigures struct {
 
 // A publishUse is what one process used, and what that comes to.
 type publishUse struct {
-	use
+	proc.Use
 	PerCPU float64 `json:"acknowledged_per_cpu_second"`
 }
 
@@ -140,7 +142,7 @@ func (r *publishFigures) measure(ctx context.Context, c *crowd, t *target, warm,
 	if err != nil {
 		return err
 	}
-	r.Seconds, r.Acked, r.OwnCPU, r.NodeCPU = s.seconds, s.count, s.own, total(s.uses)
+	r.Seconds, r.Acked, r.OwnCPU, r.NodeCPU = s.seconds, s.count, s.own, proc.Total(s.uses)
 	r.PerSecond = perSecond(r.Acked, r.Seconds)
 	r.PerCPU = perSecond(r.Acked, r.NodeCPU)
 	for _, u := range s.uses {

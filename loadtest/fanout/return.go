@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/chatring/chatring/loadtest/proc"
 )
 
 // returnFigures is what return found.
@@ -27,13 +29,13 @@ type returnFigures struct {
 
 // errands is what one kind of command costs.
 type errands struct {
-	Count     int64   `json:"count"`
-	Messages  int     `json:"messages_each"`
-	Seconds   float64 `json:"seconds"`
-	NodeCPU   float64 `json:"node_cpu_seconds"`
-	EachCPU   float64 `json:"node_cpu_us_each"`
-	Processes []use   `json:"processes"`
-	OwnCPU    float64 `json:"generator_cpu_seconds"`
+	Count     int64      `json:"count"`
+	Messages  int        `json:"messages_each"`
+	Seconds   float64    `json:"seconds"`
+	NodeCPU   float64    `json:"node_cpu_seconds"`
+	EachCPU   float64    `json:"node_cpu_us_each"`
+	Processes []proc.Use `json:"processes"`
+	OwnCPU    float64    `json:"generator_cpu_seconds"`
 }
 
 // mostHistory is how many messages an answer to history has at most
@@ -136,7 +138,7 @@ func (r *returnFigures) measure(ctx context.Context, c *crowd, t *target) error 
 		n := int64(r.Members * r.Rounds)
 		*e.figures = errands{
 			Count: n, Messages: callers[c.loops[0]].messages, Seconds: s.seconds, Processes: s.uses, OwnCPU: s.own,
-			NodeCPU: total(s.uses), EachCPU: 1e6 * total(s.uses) / float64(n),
+			NodeCPU: proc.Total(s.uses), EachCPU: 1e6 * proc.Total(s.uses) / float64(n),
 		}
 	}
 	r.Difference = r.Recovered.EachCPU - r.UpToDate.EachCPU

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/chatring/chatring/loadtest/proc"
 )
 
 // talkFigures is what talk found, over the measured interval.
@@ -24,16 +26,16 @@ type talkFigures struct {
 	Size       int       `json:"bytes"`  // of data
 	Seconds    float64   `json:"seconds"`
 
-	Messages   int64   `json:"messages"`
-	Deliveries int64   `json:"deliveries"`
-	PerSecond  float64 `json:"deliveries_per_second"`
-	NodeCPU    float64 `json:"node_cpu_seconds,omitempty"` // of all processes
-	PerCPU     float64 `json:"deliveries_per_node_cpu_second,omitempty"`
-	Processes  []use   `json:"processes,omitempty"`
-	OwnCPU     float64 `json:"generator_cpu_seconds"`
-	OwnPerCPU  float64 `json:"deliveries_per_generator_cpu_second"`
-	Threads    int     `json:"generator_threads"`
-	CPUs       int     `json:"cpus"`
+	Messages   int64      `json:"messages"`
+	Deliveries int64      `json:"deliveries"`
+	PerSecond  float64    `json:"deliveries_per_second"`
+	NodeCPU    float64    `json:"node_cpu_seconds,omitempty"` // of all processes
+	PerCPU     float64    `json:"deliveries_per_node_cpu_second,omitempty"`
+	Processes  []proc.Use `json:"processes,omitempty"`
+	OwnCPU     float64    `json:"generator_cpu_seconds"`
+	OwnPerCPU  float64    `json:"deliveries_per_generator_cpu_second"`
+	Threads    int        `json:"generator_threads"`
+	CPUs       int        `json:"cpus"`
 
 	Deliver latency `json:"publish_to_deliver_ms"`
 	Ack     latency `json:"acknowledgement_ms"`
@@ -159,7 +161,7 @@ func (r *talkFigures) measure(ctx context.Context, c *crowd, t *target, warm, du
 	r.Seconds, r.Deliveries, r.Processes, r.OwnCPU = s.seconds, s.count, s.uses, s.own
 	r.Messages = r.Deliveries / int64(r.Members)
 	r.PerSecond = float64(r.Deliveries) / r.Seconds
-	r.NodeCPU = total(s.uses)
+	r.NodeCPU = proc.Total(s.uses)
 	r.PerCPU = perSecond(r.Deliveries, r.NodeCPU)
 	r.OwnPerCPU = perSecond(r.Deliveries, r.OwnCPU)
 	var deliver, ack []time.Duration

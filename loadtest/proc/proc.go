@@ -1,4 +1,6 @@
-package main
+// Package proc is what other processes take of this machine: processor time and
+// memory, as /proc counts them.
+package proc
 
 import (
 	"bytes"
@@ -16,8 +18,8 @@ import (
 // proc(5)); it is 100 on every Linux that Go runs on.
 const clockTicks = 100
 
-// A use is the processor time that one process has used, in seconds.
-type use struct {
+// A Use is the processor time that one process has used, in seconds.
+type Use struct {
 	PID    int     `json:"pid"`
 	Name   string  `json:"name"`
 	User   float64 `json:"user_seconds"`
@@ -26,10 +28,10 @@ type use struct {
 	parent int
 }
 
-// usesOf is the processor time of processes and of all that descend from them:
+// UsesOf is the processor time of processes and of all that descend from them:
 // the work of HAProxy, for one, is done by a child of the process that is
 // started.
-func usesOf(pids []int) ([]use, error) {
+func UsesOf(pids []int) ([]Use, error) {
 	if len(pids) == 0 {
 		return nil, nil
 	}
@@ -37,7 +39,7 @@ func usesOf(pids []int) ([]use, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []use
+	var found []Use
 	for _, pid := range family(pids, all) {
 		// Once more, since to look at all took its time.
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -57,12 +59,12 @@ func usesOf(pids []int) ([]use, error) {
 }
 
 // processes are all that run, by id; those that end meanwhile are left out.
-func processes() (map[int]use, error) {
+func processes() (map[int]Use, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return nil, err
 	}
-	all := map[int]use{}
+	all := map[int]Use{}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -78,25 +80,25 @@ func processes() (map[int]use, error) {
 }
 
 // useIn reads /proc/PID/stat: pid, ppid, utime and stime (proc(5)).
-func useIn(stat []byte) (use, error) {
+func useIn(stat []byte) (Use, error) {
 	pid, _, _ := strings.Cut(string(stat), " ")
 	// The name in parentheses may hold anything; fields count from behind it.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 13 {
-		return use{}, fmt.Errorf("%d fields", len(fields))
+		return Use{}, fmt.Errorf("%d fields", len(fields))
 	}
 	var n [4]int
 	for i, f := range []string{pid, fields[1], fields[11], fields[12]} {
 		var err error
 		if n[i], err = strconv.Atoi(f); err != nil {
-			return use{}, err
+			return Use{}, err
 		}
 	}
-	return use{PID: n[0], parent: n[1], User: float64(n[2]) / clockTicks, System: float64(n[3]) / clockTicks}, nil
+	return Use{PID: n[0], parent: n[1], User: float64(n[2]) / clockTicks, System: float64(n[3]) / clockTicks}, nil
 }
 
 // family is processes and all that descend from them, each once.
-func family(pids []int, all map[int]use) []int {
+func family(pids []int, all map[int]Use) []int {
 	found := slices.Clone(pids)
 	for i := 0; i < len(found); i++ {
 		for pid, u := range all {
@@ -120,11 +122,11 @@ func nameOf(pid int) string {
 	return filepath.Base(word)
 }
 
-// usedBetween is what each process has used since an earlier look.
-func usedBetween(before, after []use) []use {
+// Between is what each process has used since an earlier look.
+func Between(before, after []Use) []Use {
 	used := slices.Clone(after)
 	for i := range used {
-		at := slices.IndexFunc(before, func(u use) bool { return u.PID == used[i].PID })
+		at := slices.IndexFunc(before, func(u Use) bool { return u.PID == used[i].PID })
 		if at >= 0 { // else it began in between
 			used[i].User -= before[at].User
 			used[i].System -= before[at].System
@@ -133,8 +135,8 @@ func usedBetween(before, after []use) []use {
 	return used
 }
 
-// total is the processor time of all together.
-func total(uses []use) float64 {
+// Total is the processor time of all together.
+func Total(uses []Use) float64 {
 	n := 0.0
 	for _, u := range uses {
 		n += u.User + u.System
@@ -142,33 +144,33 @@ func total(uses []use) float64 {
 	return n
 }
 
-// A share is what all processes of one name have used.
-type share struct {
-	name         string
-	processes    int
-	user, system float64
+// A Share is what all processes of one name have used.
+type Share struct {
+	Name         string
+	Processes    int
+	User, System float64
 }
 
-// shares adds up by name, the busiest first.
-func shares(uses []use) []share {
-	var names []share
+// Shares adds up by name, the busiest first.
+func Shares(uses []Use) []Share {
+	var names []Share
 	for _, u := range uses {
-		at := slices.IndexFunc(names, func(s share) bool { return s.name == u.Name })
+		at := slices.IndexFunc(names, func(s Share) bool { return s.Name == u.Name })
 		if at < 0 {
 			at = len(names)
-			names = append(names, share{name: u.Name})
+			names = append(names, Share{Name: u.Name})
 		}
-		names[at].processes++
-		names[at].user += u.User
-		names[at].system += u.System
+		names[at].Processes++
+		names[at].User += u.User
+		names[at].System += u.System
 	}
-	slices.SortFunc(names, func(a, b share) int { return cmp.Compare(b.user+b.system, a.user+a.system) })
+	slices.SortFunc(names, func(a, b Share) int { return cmp.Compare(b.User+b.System, a.User+a.System) })
 	return names
 }
 
-// residentOf is the memory of processes and of all that descend from them, in
+// ResidentOf is the memory of processes and of all that descend from them, in
 // kB (VmRSS, proc(5)).
-func residentOf(pids []int) (int, error) {
+func ResidentOf(pids []int) (int, error) {
 	all, err := processes()
 	if err != nil {
 		return 0, err
@@ -192,8 +194,8 @@ func residentOf(pids []int) (int, error) {
 	return total, nil
 }
 
-// ownCPU is the processor time of this program, in seconds.
-func ownCPU() float64 {
+// OwnCPU is the processor time of this program, in seconds.
+func OwnCPU() float64 {
 	var use syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
 		return 0

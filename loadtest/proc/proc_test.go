@@ -1,4 +1,4 @@
-package main
+package proc
 
 import (
 	"bufio"
@@ -35,7 +35,7 @@ func TestUseOfDescendants(t *testing.T) {
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	before, err := usesOf([]int{cmd.Process.Pid})
+	before, err := UsesOf([]int{cmd.Process.Pid})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,27 +47,27 @@ func TestUseOfDescendants(t *testing.T) {
 	if busy == 0 || len(before) != 3 {
 		t.Fatalf("found %+v, want two sh and a bash", before)
 	}
-	var used []use
-	for end := time.Now().Add(time.Minute); total(used) < 0.2; {
+	var used []Use
+	for end := time.Now().Add(time.Minute); Total(used) < 0.2; {
 		if time.Now().After(end) {
 			t.Fatalf("after a minute: %+v", used)
 		}
 		time.Sleep(10 * time.Millisecond)
-		after, err := usesOf([]int{cmd.Process.Pid})
+		after, err := UsesOf([]int{cmd.Process.Pid})
 		if err != nil {
 			t.Fatal(err)
 		}
-		used = usedBetween(before, after)
+		used = Between(before, after)
 	}
-	s := shares(used)
-	if len(s) != 2 || s[0].name != "bash" || s[0].user < 0.1 || s[1].name != "sh" || s[1].processes != 2 {
+	s := Shares(used)
+	if len(s) != 2 || s[0].Name != "bash" || s[0].User < 0.1 || s[1].Name != "sh" || s[1].Processes != 2 {
 		t.Errorf("shares are %+v, want most of it in bash, user time, and two sh", s)
 	}
-	parent, err := residentOf([]int{busy})
+	parent, err := ResidentOf([]int{busy})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := residentOf([]int{cmd.Process.Pid})
+	all, err := ResidentOf([]int{cmd.Process.Pid})
 	if err != nil || all <= parent || parent <= 0 {
 		t.Errorf("all take %d kB, one of them %d, %v", all, parent, err)
 	}
@@ -75,15 +75,15 @@ func TestUseOfDescendants(t *testing.T) {
 
 // Ensure that a process counts once, and that one which does not exist is said.
 func TestUseOfProcesses(t *testing.T) {
-	uses, err := usesOf([]int{os.Getpid(), os.Getpid()})
+	uses, err := UsesOf([]int{os.Getpid(), os.Getpid()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours := func(u use) bool { return u.PID == os.Getpid() }
-	if n := len(slices.DeleteFunc(uses, func(u use) bool { return !ours(u) })); n != 1 {
+	ours := func(u Use) bool { return u.PID == os.Getpid() }
+	if n := len(slices.DeleteFunc(uses, func(u Use) bool { return !ours(u) })); n != 1 {
 		t.Errorf("this process counts %d times", n)
 	}
-	if _, err := usesOf([]int{1 << 30}); err == nil || !strings.Contains(err.Error(), "no process 1073741824") {
+	if _, err := UsesOf([]int{1 << 30}); err == nil || !strings.Contains(err.Error(), "no process 1073741824") {
 		t.Errorf("the error of a process that does not exist is %v", err)
 	}
 }
@@ -91,7 +91,7 @@ func TestUseOfProcesses(t *testing.T) {
 // Ensure that a name with spaces and parentheses does not shift the fields.
 func TestStat(t *testing.T) {
 	u, err := useIn([]byte("42 (a) b (c) S 7 42 42 0 -1 4194560 100 0 0 0 150 50 9 9 20 0 1 0\n"))
-	if want := (use{PID: 42, parent: 7, User: 1.5, System: 0.5}); err != nil || u != want {
+	if want := (Use{PID: 42, parent: 7, User: 1.5, System: 0.5}); err != nil || u != want {
 		t.Errorf("read %+v, %v; want %+v", u, err, want)
 	}
 	if _, err := useIn([]byte("42 (a) S 7")); err == nil {
@@ -102,10 +102,10 @@ func TestStat(t *testing.T) {
 // Ensure that what was used before does not count, but for processes that began
 // meanwhile.
 func TestUsedBetween(t *testing.T) {
-	before := []use{{PID: 1, User: 5, System: 3}, {PID: 2, User: 1}}
-	after := []use{{PID: 2, User: 1, System: 1}, {PID: 1, User: 7, System: 4}, {PID: 3, User: 2}}
-	want := []use{{PID: 2, System: 1}, {PID: 1, User: 2, System: 1}, {PID: 3, User: 2}}
-	if got := usedBetween(before, after); !slices.Equal(got, want) || total(got) != 6 {
+	before := []Use{{PID: 1, User: 5, System: 3}, {PID: 2, User: 1}}
+	after := []Use{{PID: 2, User: 1, System: 1}, {PID: 1, User: 7, System: 4}, {PID: 3, User: 2}}
+	want := []Use{{PID: 2, System: 1}, {PID: 1, User: 2, System: 1}, {PID: 3, User: 2}}
+	if got := Between(before, after); !slices.Equal(got, want) || Total(got) != 6 {
 		t.Errorf("used %+v, want %+v", got, want)
 	}
 }
