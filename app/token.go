@@ -21,7 +21,7 @@ type loadSettings func(*cobra.Command) (config.Config, error)
 func tokenCommand(load loadSettings) *cobra.Command {
 	var user, privateKey string
 	var life time.Duration
-	var grants []string
+	var grants, service []string
 	token := &cobra.Command{
 		Use: "token", Args: noArgs,
 		Short: "Make a token, or explain one (see chatring token explain --help)",
@@ -43,11 +43,15 @@ characters, and the access is one of
 
 Of several that fit a room, the highest counts.
 
+With --service it is a token for the HTTP API, of the service that --user names. Its
+words are publish (into rooms), notify (users), read, and admin.
+
 Exit codes: 0 here it is, 1 it failed, 2 wrong arguments or settings.`,
 		Example: `  openssl rand -hex 32 >secret
   export CHATRING_AUTH_SECRET_FILE=secret
   chatring token --user alice
   chatring token --user bob --for 10m --grant 'team-*' --grant news=read
+  chatring token --user billing --service notify,read --grant '@*'
   npx wscat -H "Authorization: Bearer $(chatring token --user alice)" -c ws://localhost:8080/ws/chat/lobby
   chatring token --user alice --private-key private.pem --auth-key-file public.pem`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +62,15 @@ Exit codes: 0 here it is, 1 it failed, 2 wrong arguments or settings.`,
 			claims := auth.Claims{For: life, Issuer: c.Auth.Issuer, Audience: c.Auth.Audience}
 			if claims.User, err = chat.ParseUser(user); err != nil {
 				return usageError{fmt.Errorf("--user: %w", err)}
+			}
+			if cmd.Flags().Changed("service") {
+				if _, err = auth.ParseScopes(service); err == nil {
+					_, err = auth.ServiceUser(user)
+				}
+				if err != nil {
+					return usageError{fmt.Errorf("--service: %w", err)}
+				}
+				claims.Service = service
 			}
 			for _, g := range grants {
 				grant, err := auth.ParseGrant(g)
@@ -73,6 +86,7 @@ Exit codes: 0 here it is, 1 it failed, 2 wrong arguments or settings.`,
 	flags.StringVar(&user, "user", "", "whose token it is")
 	flags.DurationVar(&life, "for", time.Hour, "how long it is good")
 	flags.StringArrayVar(&grants, "grant", nil, "rooms and what may be done there, such as team-*=write; again for more")
+	flags.StringSliceVar(&service, "service", nil, "make it a service's, which may publish, notify, read, admin (with commas between)")
 	flags.StringVar(&privateKey, "private-key", "", "PEM file with the key to sign with; without it, auth.secret_file")
 	token.AddCommand(explainCommand(load))
 	return token
@@ -189,6 +203,9 @@ func explainToken(cmd *cobra.Command, c config.Config, token string, rooms []str
 		return fmt.Errorf("not valid: %w", err)
 	}
 	_, _ = fmt.Fprintf(out, "valid   for %s, until %s (leeway included)\n", id.User, id.Expires.UTC().Format(time.RFC3339))
+	if id.Service != 0 {
+		_, _ = fmt.Fprintf(out, "service %s\n", id.Service)
+	}
 	for _, room := range ids {
 		_, _ = fmt.Fprintf(out, "room    %s: %s\n", room, auth.AccessWord(id.Rights.Access(room)))
 	}

@@ -83,6 +83,24 @@ func TestTokenIsTaken(t *testing.T) {
 	}
 }
 
+// A token that is made for a service says so, and a node takes it as one.
+func TestTokenOfAService(t *testing.T) {
+	secret := "--auth-secret-file=" + writeFile(t, bytes.Repeat([]byte("s"), 32))
+	token, errs, code := chatring(t, "", "token", "--user=billing", "--service=notify,read", secret)
+	if code != exitOK || errs != "" {
+		t.Fatalf("%q %d", errs, code)
+	}
+	out, errs, code := chatring(t, token, "token", "explain", "-", secret)
+	if code != exitOK || !strings.Contains(out, "valid   for service:billing, until 2") || !strings.Contains(out, "service notify read\n") {
+		t.Errorf("it says %q %q %d", out, errs, code)
+	}
+	for _, args := range [][]string{{"--user=billing", "--service=everything"}, {"--user=billing", "--service="}, {"--user=" + strings.Repeat("a", 121), "--service=read"}} {
+		if _, errs, code := chatring(t, "", append([]string{"token", secret}, args...)...); code != exitUsage || !strings.Contains(errs, "--service: ") {
+			t.Errorf("%v: %q %d", args, errs, code)
+		}
+	}
+}
+
 // Whoever explains a token hears what is wrong with it; what a node would
 // refuse ends with 1, what was asked wrongly with 2.
 func TestTokenExplain(t *testing.T) {

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-
-	"github.com/chatring/chatring/app/chat"
 )
 
 // Options say which tokens are good.
@@ -123,8 +121,17 @@ func (j *JWT) Check(token string) (Identity, error) {
 
 // identity reads claims that have been checked but for their meaning to us.
 func (j *JWT) identity(claims jwt.MapClaims) (Identity, error) {
+	var id Identity
+	var err error
 	sub, _ := claims.GetSubject() // no text: empty, and no user
-	user, err := chat.ParseUser(sub)
+	if claim, ok := claims["service"]; ok {
+		if id.Service, err = parseService(claim); err != nil {
+			return Identity{}, fmt.Errorf("service: %w", err)
+		}
+		id.User, err = ServiceUser(sub)
+	} else {
+		id.User, err = parseUser(sub)
+	}
 	if err != nil {
 		return Identity{}, fmt.Errorf("sub: %w", err)
 	}
@@ -132,7 +139,7 @@ func (j *JWT) identity(claims jwt.MapClaims) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	id := Identity{User: user, Expires: expires.Add(j.opts.Leeway), Rights: j.open}
+	id.Expires, id.Rights = expires.Add(j.opts.Leeway), j.open
 	begins := time.Now()
 	if issued, _ := claims.GetIssuedAt(); issued != nil {
 		id.Issued, begins = issued.Time, issued.Time

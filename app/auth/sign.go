@@ -81,15 +81,19 @@ func parsePrivate(b []byte) (crypto.Signer, error) {
 type Claims struct {
 	User     chat.UserID
 	For      time.Duration
-	Issuer   string  // empty: not said
-	Audience string  // empty: not said
-	Grants   []Grant // empty: not said
+	Service  []string // scopes of a service, whose name User is; empty: it is a user
+	Issuer   string   // empty: not said
+	Audience string   // empty: not said
+	Grants   []Grant  // empty: not said
 }
 
 // Sign makes a token that is good from now on.
 func (s Signer) Sign(c Claims) (string, error) {
 	now := time.Now()
 	claims := jwt.MapClaims{"sub": c.User, "iat": now.Unix(), "exp": now.Add(c.For).Unix()}
+	if len(c.Service) > 0 {
+		claims["service"] = c.Service
+	}
 	if c.Issuer != "" {
 		claims["iss"] = c.Issuer
 	}

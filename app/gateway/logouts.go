@@ -23,13 +23,22 @@ type Logouts interface {
 // errLoggedOut is shown to clients.
 var errLoggedOut = fmt.Errorf("%w: the user has logged out since the token was issued", auth.ErrRefused)
 
-// authenticate says who shows credentials, and refuses who has logged out.
+// errService is shown to clients: what a service may do is said for the HTTP API.
+var errService = fmt.Errorf("%w: the token is a service's, which is for /api/ only", auth.ErrRefused)
+
+// authenticate says who shows credentials, and refuses services and who has
+// logged out.
 func (g *Gateway) authenticate(c auth.Credentials) (auth.Identity, error) {
 	id, err := g.auth.Authenticate(c)
-	if err == nil && g.revoked(id.User, id.Issued) {
-		err = errLoggedOut
+	switch {
+	case err != nil:
+		return id, err
+	case id.Service != 0:
+		return id, errService
+	case g.revoked(id.User, id.Issued):
+		return id, errLoggedOut
 	}
-	return id, err
+	return id, nil
 }
 
 func (g *Gateway) revoked(user chat.UserID, issued time.Time) bool {

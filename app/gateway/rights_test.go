@@ -166,3 +166,23 @@ func TestWatchersSeeNobody(t *testing.T) {
 		}
 	}, readableTokens)
 }
+
+// A service's token is for the HTTP API: it opens no socket, and renews none.
+func TestServicesOpenNoSockets(t *testing.T) {
+	n := serve(t, func(s *setup) { s.auth = services{readable{time.Now()}} })
+	n.refused(t, "/ws/chat/lobby?user=billing", http.StatusUnauthorized, "unauthorized")
+	p := n.upgraded(t, "/ws/chat/lobby?user=alice,exp=60", "")
+	p.hear("joined")
+	p.send(masked(fin|text, `{"id":1,"cmd":"auth","token":"billing"}`))
+	p.hear(`{"id":1,"error":{"code":"bad_token"`)
+}
+
+// services are readable tokens, in which billing is a service.
+type services struct{ readable }
+
+func (a services) Authenticate(c auth.Credentials) (auth.Identity, error) {
+	if c.User == "billing" || c.Token == "billing" {
+		return auth.Dev{}.Authenticate(auth.Credentials{Service: "billing"})
+	}
+	return a.readable.Authenticate(c)
+}
