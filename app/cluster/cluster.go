@@ -1,6 +1,7 @@
-// Package cluster is what the nodes tell each other, in a room of their own. It
-// has a log and an order like every room: a node that was away, or starts later,
-// hears what it has missed. The package does not know what nodes have to say.
+// Package cluster is what the nodes tell each other, in rooms of their own. A
+// Cluster's has a log and an order like every room: a node that was away, or starts
+// later, hears what it has missed. A Broadcast is for the nodes that run now. The
+// package does not know what nodes have to say.
 package cluster
 
 import (
