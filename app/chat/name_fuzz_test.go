@@ -12,10 +12,14 @@ import (
 
 // A room's name is what the documents say, and what HAProxy lets through: a
 // name that only one of the two takes would hash to one node and open nowhere.
+// A direct room has a place on the ring as well, an inbox none; what HAProxy
+// lets through beside them is a direct room in another spelling.
 func FuzzRoom(f *testing.F) {
 	for _, s := range []string{
 		"lobby", "A", "0", "a.b_c-d", "a\r\nSET x 1", "a b", "../x", "{a}{b}", "chat:*", "", "\U0001F600", "שלום", "a\x00b", "-a", "_a", ".", "a%2fb", "a\n",
-		"chatring:{lobby}:log", "@alice", strings.Repeat("a", 64), strings.Repeat("a", 65),
+		"chatring:{lobby}:log", "!nodes", strings.Repeat("a", 64), strings.Repeat("a", 65),
+		"@alice", "@alice+bob", "@bob+alice", "@a+a", "@auth0=7C5f+b", "@auth0=7c5f+b", "@=61+b", "@a%2Bb", "@A+@B", "@a+b+c", "@a+", "@+b", "@=+b", "@a+b=2", "@+",
+		"@" + strings.Repeat("=7C", 128) + "+~", "@" + strings.Repeat("=7C", 128) + "+=7E", "@" + strings.Repeat("=7C", 129) + "+=7E", "@a=20b+c", "@=FF+a",
 	} {
 		f.Add(s)
 	}
@@ -24,18 +28,26 @@ func FuzzRoom(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	m := regexp.MustCompile(`(?m)^ *acl room_ok +var\(txn\.room\) -m reg (\S+)$`).FindSubmatch(b)
-	if m == nil {
-		f.Fatal("haproxy.cfg does not say what a room is")
+	rules := regexp.MustCompile(`(?m)^ *acl room_ok +var\(txn\.room\) -m reg (\S+)$`).FindAllSubmatch(b, -1)
+	if len(rules) != 2 {
+		f.Fatalf("haproxy.cfg has %d rules for rooms, want one for named rooms and one for direct ones", len(rules))
 	}
-	haproxy := regexp.MustCompile(string(m[1]))
+	named, direct := regexp.MustCompile(string(rules[0][1])), regexp.MustCompile(string(rules[1][1]))
 	f.Fuzz(func(t *testing.T, s string) {
 		room, err := chat.ParseRoom(s)
-		if want := documented.MatchString(s); (err == nil) != want || haproxy.MatchString(s) != want {
-			t.Errorf("%q: ParseRoom says %v, HAProxy %v, the documents %v", s, err, haproxy.MatchString(s), want)
+		if want := documented.MatchString(s); (err == nil) != want || named.MatchString(s) != want {
+			t.Errorf("%q: ParseRoom says %v, HAProxy %v, the documents %v", s, err, named.MatchString(s), want)
 		}
 		if err == nil && string(room) != s {
 			t.Errorf("%q became %q", s, room)
+		}
+		room, err = chat.ParseAddress(s)
+		a, b, pair := room.Pair()
+		if passes := direct.MatchString(s); pair && !passes || passes && !pair && err == nil {
+			t.Errorf("%q: ParseAddress says %q, %v, HAProxy %v", s, room, err, passes)
+		}
+		if again, err := chat.Direct(b, a); pair && (err != nil || string(again) != s) {
+			t.Errorf("%q is of %q and %q, who have %q, %v", s, a, b, again, err)
 		}
 	})
 }
