@@ -15,6 +15,7 @@ type Set struct {
 	Sessions Sessions
 	Hub      Hub
 	Home     Home
+	Hooks    Hooks
 }
 
 // Gateway counts sockets.
@@ -58,6 +59,13 @@ type Hub struct {
 type Home struct {
 	Away prometheus.Gauge
 	Led  prometheus.Counter
+}
+
+// Hooks counts what the application is asked and told.
+type Hooks struct {
+	Requests *prometheus.CounterVec   // by hook and outcome
+	Duration *prometheus.HistogramVec // seconds, by hook
+	Breaker  *prometheus.GaugeVec     // by hook: 0 closed, 1 half open, 2 open
 }
 
 // New builds the set for one node.
@@ -104,6 +112,12 @@ func New(appid, version string) *Set {
 		Home: Home{
 			Away: m.gauge("rooms_away", "Rooms with sockets here whose home is another node, when HAProxy was last asked for all of them.", nil),
 			Led:  m.counter("led_home_total", "Sockets that were sent to the home of their room."),
+		},
+		Hooks: Hooks{
+			Requests: m.counters("hook_requests_total", "Questions to the application, by hook (connect, join, publish) and outcome: allowed, denied, timeout, failed, bad_answer, busy (no turn in time), breaker_open, given_up (the client left, or its command took too long).", "hook", "outcome"),
+			Duration: m.histograms("hook_duration_seconds", "From a question that is sent, or a webhook, to its answer or failure.",
+				prometheus.ExponentialBuckets(0.001, 2, 14), "hook"),
+			Breaker: m.gauges("hook_breaker", "The breaker of a hook: 0 closed, 1 half open (one question finds out), 2 open (nothing is asked).", "hook"),
 		},
 	}
 }
@@ -182,14 +196,26 @@ func (m maker) counter(name, help string) prometheus.Counter {
 	return c
 }
 
-func (m maker) counters(name, help, label string) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, []string{label})
+func (m maker) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	m.reg.MustRegister(g)
+	return g
+}
+
+func (m maker) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	m.reg.MustRegister(c)
 	return c
 }
 
 func (m maker) histogram(name, help string, buckets []float64) prometheus.Histogram {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+	m.reg.MustRegister(h)
+	return h
+}
+
+func (m maker) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
 	m.reg.MustRegister(h)
 	return h
 }

@@ -225,22 +225,24 @@ func (w *wireCommand) parseHistory() (Body, *Error) {
 	return h, nil
 }
 
-// parseData checks "data" and puts it on one line, which is what SSE and a
-// log need.
-func (w *wireCommand) parseData() ([]byte, *Error) {
-	if len(w.Data) == 0 {
+func (w *wireCommand) parseData() ([]byte, *Error) { return ParseData(w.Data) }
+
+// ParseData checks valid JSON that is to be said, and puts it on one line, which
+// is what SSE and a log need.
+func ParseData(data json.RawMessage) ([]byte, *Error) {
+	if len(data) == 0 {
 		return nil, &Error{Code: BadRequest, Message: `"data" is missing`}
 	}
-	deepest, spaced := scan(w.Data)
+	deepest, spaced := scan(data)
 	if deepest > maxDepth {
 		return nil, &Error{Code: BadRequest, Message: fmt.Sprintf(`"data" is nested deeper than %d`, maxDepth)}
 	}
 	if !spaced {
-		return w.Data, nil
+		return data, nil
 	}
 	var b bytes.Buffer
-	b.Grow(len(w.Data))
-	if err := json.Compact(&b, w.Data); err != nil {
+	b.Grow(len(data))
+	if err := json.Compact(&b, data); err != nil {
 		return nil, badJSON(err)
 	}
 	return b.Bytes(), nil
