@@ -39,8 +39,9 @@ var mayImport = map[string][]string{
 	"gateway":     {"chat", "protocol", "hub", "session", "auth", "metrics"},
 	"api":         {"chat", "metrics"},
 	"home":        {"chat", "metrics"},
+	"hooks":       {"chat", "protocol", "metrics"},
 	"chattest":    {"chat", "protocol", "metrics", "membroker", "hub", "session"},
-	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "redisconn", "redisstore", "hub", "cluster", "session", "gateway", "home", "api"},
+	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "redisconn", "redisstore", "hub", "cluster", "session", "gateway", "home", "api", "hooks"},
 	"clustertest": {},
 	"hostiletest": {"clustertest"},
 	"loadtest":    {"proc"},
@@ -50,18 +51,20 @@ var mayImport = map[string][]string{
 // what is no test. A module that is missing here may be imported by none.
 // ARCHITECTURE.md says what each is for.
 var mayUse = map[string][]string{
-	"github.com/coder/websocket":          {"loadtest", "clustertest"},
-	"github.com/go-jose/go-jose/v4":       {"auth"},
-	"github.com/golang-jwt/jwt/v5":        {"auth"},
-	"github.com/lxzan/gws":                {"gateway"},
-	"github.com/prometheus/client_golang": {"metrics", "api"},
-	"github.com/redis/go-redis/v9":        {"redisbroker", "redisconn", "redisstore"},
-	"github.com/spf13/cobra":              {"main"},
-	"github.com/spf13/pflag":              {"config"},
-	"github.com/spf13/viper":              {"config"},
-	"golang.org/x/sync":                   {"home", "main", "redisbroker"},
-	"golang.org/x/sys":                    {"loadtest", "main"},
-	"golang.org/x/time":                   {"gateway", "session"},
+	"github.com/coder/websocket":                               {"loadtest", "clustertest"},
+	"github.com/go-jose/go-jose/v4":                            {"auth"},
+	"github.com/golang-jwt/jwt/v5":                             {"auth"},
+	"github.com/sony/gobreaker/v2":                             {"hooks"},
+	"github.com/standard-webhooks/standard-webhooks/libraries": {"hooks"},
+	"github.com/lxzan/gws":                                     {"gateway"},
+	"github.com/prometheus/client_golang":                      {"metrics", "api"},
+	"github.com/redis/go-redis/v9":                             {"redisbroker", "redisconn", "redisstore"},
+	"github.com/spf13/cobra":                                   {"main"},
+	"github.com/spf13/pflag":                                   {"config"},
+	"github.com/spf13/viper":                                   {"config"},
+	"golang.org/x/sync":                                        {"home", "main", "redisbroker"},
+	"golang.org/x/sys":                                         {"loadtest", "main"},
+	"golang.org/x/time":                                        {"gateway", "session"},
 }
 
 // badNames say nothing of what a package knows.

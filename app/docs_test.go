@@ -138,20 +138,33 @@ func touchVectors(t *testing.T, v reflect.Value) map[string]string {
 		if !f.CanInterface() {
 			continue
 		}
-		vec, ok := f.Interface().(*prometheus.CounterVec)
-		if !ok {
+		touch := touching(f.Interface())
+		if touch == nil {
 			continue
 		}
 		described := make(chan *prometheus.Desc, 1)
-		vec.Describe(described)
+		f.Interface().(prometheus.Collector).Describe(described)
 		m := descriptor.FindStringSubmatch((<-described).String())
 		if m == nil {
-			t.Fatal("a counter describes itself otherwise than expected")
+			t.Fatal("a metric describes itself otherwise than expected")
 		}
 		labels[m[1]] = m[2]
-		vec.WithLabelValues(strings.Split(m[2], ",")...).Inc()
+		touch(strings.Split(m[2], ",")...)
 	}
 	return labels
+}
+
+// touching returns what gives a vector a child of some labels; nil: it is none.
+func touching(vector any) func(labels ...string) {
+	switch v := vector.(type) {
+	case *prometheus.CounterVec:
+		return func(labels ...string) { v.WithLabelValues(labels...).Inc() }
+	case *prometheus.GaugeVec:
+		return func(labels ...string) { v.WithLabelValues(labels...).Inc() }
+	case *prometheus.HistogramVec:
+		return func(labels ...string) { v.WithLabelValues(labels...).Observe(1) }
+	}
+	return nil
 }
 
 var (

@@ -164,7 +164,11 @@ func build(c config.Config) (*node, error) {
 		RetentionAge: c.Retention.Age, Node: c.APPID,
 	}, &count.Hub)
 	n.cluster = cluster.New(n.hub, c.APPID)
-	n.gateway = gateway.New(n.hub, authenticator, n.hearLogouts(), gatewayOptions(c), count)
+	options := gatewayOptions(c)
+	if err := n.askApplication(&options); err != nil {
+		return nil, err
+	}
+	n.gateway = gateway.New(n.hub, authenticator, n.hearLogouts(), options, count)
 	n.connectHomes()
 	serving := http.NewServeMux()
 	serving.Handle("/ws/", n.gateway.Handler())

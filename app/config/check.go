@@ -103,6 +103,7 @@ func (c *Config) check(f *faults) {
 		f.add("redis.ack_timeout", "must be less than session.command_timeout (%v)", c.Session.CommandTimeout)
 	}
 	c.checkAuth(f)
+	c.checkHooks(f)
 	for _, origin := range c.Gateway.Origins {
 		if !isOrigin(origin) {
 			f.add("gateway.origins", "%q is no origin: it looks like https://chat.example.com, without anything behind", origin)
@@ -174,7 +175,7 @@ func (c *Config) checkJWT(f *faults) {
 	if !c.hasKeys() {
 		f.add("auth.mode", "jwt needs auth.secret_file (try: openssl rand -hex 32 >secret), auth.key_file or auth.jwks_url")
 	}
-	if a.JWKSURL != "" && !isKeyAddress(a.JWKSURL) {
+	if a.JWKSURL != "" && !isAddressOfHTTP(a.JWKSURL) {
 		f.add("auth.jwks_url", "is no address without a password in it: it looks like https://login.example.com/.well-known/jwks.json")
 	}
 	for _, alg := range a.Algorithms {
@@ -208,8 +209,53 @@ func (c *Config) checkJWT(f *faults) {
 	}
 }
 
-// isKeyAddress says whether keys can be fetched from s.
-func isKeyAddress(s string) bool {
+// events are what an application may be told.
+var events = []string{"room_occupied", "room_vacated", "user_online", "user_offline", "message_published"}
+
+func (c *Config) checkHooks(f *faults) {
+	h := &c.Hooks
+	asks, all := 0, 0
+	for _, hook := range []struct{ key, url string }{
+		{"hooks.connect_url", h.ConnectURL}, {"hooks.join_url", h.JoinURL}, {"hooks.publish_url", h.PublishURL}, {"hooks.webhook_url", h.WebhookURL},
+	} {
+		if hook.url == "" {
+			continue
+		}
+		all++
+		if hook.key != "hooks.webhook_url" {
+			asks++
+		}
+		if !isAddressOfHTTP(hook.url) {
+			f.add(hook.key, "is no address without a password in it: it looks like https://app.example.com/chatring")
+		}
+	}
+	if h.OnFailure != "deny" && h.OnFailure != "allow" {
+		f.add("hooks.on_failure", "%q is none of deny, allow", h.OnFailure)
+	}
+	if all > 0 && h.SecretFile == "" {
+		f.add("hooks.secret_file", "is needed to sign what the application is sent (try: echo whsec_$(openssl rand -base64 32) >secret)")
+	}
+	if asks > 0 && !f.in("hooks.timeout", "session.command_timeout") && h.Timeout >= c.Session.CommandTimeout {
+		f.add("hooks.timeout", "must be less than session.command_timeout (%v)", c.Session.CommandTimeout)
+	}
+	for _, event := range h.Events {
+		if !slices.Contains(events, event) {
+			f.add("hooks.events", "%q is none of %s", event, strings.Join(events, ", "))
+		}
+	}
+	if h.WebhookURL == "" && len(h.Events) > 0 {
+		f.add("hooks.events", "need hooks.webhook_url, which says where they are told")
+	}
+	if h.WebhookURL != "" && len(h.Events) == 0 {
+		f.add("hooks.webhook_url", "needs hooks.events, which say what is told")
+	}
+}
+
+// Tells says whether the application is told of an event.
+func (c *Config) Tells(event string) bool { return slices.Contains(c.Hooks.Events, event) }
+
+// isAddressOfHTTP says whether something can be asked at s.
+func isAddressOfHTTP(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil
 }

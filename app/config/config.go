@@ -100,6 +100,19 @@ type Config struct {
 		URL  string `mapstructure:"url"`
 		Rate int    `mapstructure:"rate"`
 	} `mapstructure:"home"`
+	Hooks struct {
+		ConnectURL  string        `mapstructure:"connect_url"`
+		JoinURL     string        `mapstructure:"join_url"`
+		PublishURL  string        `mapstructure:"publish_url"`
+		Timeout     time.Duration `mapstructure:"timeout"`
+		Concurrency int           `mapstructure:"concurrency"`
+		OnFailure   string        `mapstructure:"on_failure"`
+		WebhookURL  string        `mapstructure:"webhook_url"`
+		Events      []string      `mapstructure:"events"`
+		Rooms       []string      `mapstructure:"rooms"`
+		Backlog     int           `mapstructure:"backlog"`
+		SecretFile  string        `mapstructure:"secret_file"`
+	} `mapstructure:"hooks"`
 }
 
 // A Knob is one setting. Its environment variable is CHATRING_ and its key in
@@ -174,6 +187,17 @@ var Knobs = []Knob{
 	{"drain.grace", 30 * time.Second, time.Duration(0), "How long whatever supervises the node waits before it kills: docker's stop_grace_period, systemd's TimeoutStopSec. The node ends within it; members for whom there is no time at drain.rate leave sooner and are told to come back later."},
 	{"home.url", "", nil, "Where HAProxy listens for nodes (BIND_NODES), such as http://127.0.0.1:8406. There a node asks where rooms are at home: it has them opened there before it stops, and leads members home who sit elsewhere. Empty: neither."},
 	{"home.rate", 50, 1, "Members that a node leads home each second. Raise it when rooms stay split for too long after a node is back."},
+	{"hooks.connect_url", "", nil, "Address of the application that is asked, after the token, before a socket is opened. Empty: not asked."},
+	{"hooks.join_url", "", nil, "Address of the application that is asked before somebody joins a room. Empty: not asked."},
+	{"hooks.publish_url", "", nil, "Address of the application that is asked before a message is published, and may rewrite it. Empty: not asked."},
+	{"hooks.timeout", time.Second, time.Millisecond, "How long one question to the application may take, the wait for its turn included. Keep it below session.command_timeout."},
+	{"hooks.concurrency", 64, 1, "Questions of each kind that may be under way at once. Raise it when chatring_hook_requests_total{outcome=\"busy\"} grows and the application has time."},
+	{"hooks.on_failure", "deny", nil, `What it means when the application gives no answer. "deny": unavailable, to be tried again. "allow": the token's word is enough.`},
+	{"hooks.webhook_url", "", nil, "Address of the application that is told what has happened. Empty: nothing is told."},
+	{"hooks.events", []string{}, nil, "What is told: room_occupied, room_vacated, user_online, user_offline, message_published. Empty: nothing."},
+	{"hooks.rooms", []string{"*"}, nil, "Rooms whose messages are told (message_published), as patterns: names in which * stands for any characters. Inboxes never are."},
+	{"hooks.backlog", 100000, 1, "Events that may wait in Redis for an application that does not take them; beyond it the oldest are lost. Each takes as much memory as its message."},
+	{"hooks.secret_file", "", nil, "File with the secrets that sign every request to the application, whsec_ and 24 to 64 bytes in base64 each, one a line: all sign. Needed with any hook. Read again when it changes."},
 }
 
 const prefix = "CHATRING"
@@ -248,7 +272,7 @@ func Load(fs *pflag.FlagSet, file string) (Config, error) {
 	if err := v.UnmarshalExact(&c); err != nil {
 		return Config{}, cmp.Or(f.err(), fmt.Errorf("configuration: %w", err))
 	}
-	for _, list := range [][]string{c.Gateway.Origins, c.Auth.Algorithms, c.Auth.OpenRooms} {
+	for _, list := range [][]string{c.Gateway.Origins, c.Auth.Algorithms, c.Auth.OpenRooms, c.Hooks.Events, c.Hooks.Rooms} {
 		for i, entry := range list {
 			list[i] = strings.TrimSpace(entry)
 		}
@@ -292,7 +316,7 @@ func Values(fs *pflag.FlagSet, file string) ([]string, error) {
 		case []string:
 			values[i] = strings.Join(v.GetStringSlice(k.Key), ",")
 		}
-		if k.Key == "redis.url" || k.Key == "auth.jwks_url" {
+		if strings.HasSuffix(k.Key, "url") {
 			values[i] = withoutPassword(values[i])
 		}
 	}

@@ -112,8 +112,12 @@ func other(k config.Knob) string {
 		return "https://a.example"
 	case "auth.algorithms":
 		return "ES256"
-	case "auth.open_rooms":
+	case "auth.open_rooms", "hooks.rooms":
 		return "lobby"
+	case "hooks.on_failure":
+		return "allow"
+	case "hooks.events":
+		return "user_online"
 	}
 	switch d := k.Default.(type) {
 	case int:
@@ -427,6 +431,18 @@ func TestFaults(t *testing.T) {
 		{"--session-bytes=3277 --session-burst=5s", ""},
 		{"--user-bytes=1000", "user.bytes: must let the longest message through within session.burst (gateway.max_message is 16384)"},
 		{"--user-bytes=0 --session-bytes=0", ""},
+		{"--hooks-join-url=http://10.0.0.7/join?x=1 --hooks-secret-file=f", ""},
+		{"--hooks-join-url=http://10.0.0.7/join", "hooks.secret_file: is needed to sign what the application is sent (try: echo whsec_$(openssl rand -base64 32) >secret)"},
+		{"--hooks-publish-url=file:///etc/passwd --hooks-secret-file=f", "hooks.publish_url: is no address without a password in it: it looks like https://app.example.com/chatring"},
+		{"--hooks-connect-url=https://me:hunter2@app/ --hooks-secret-file=f", "hooks.connect_url: is no address without a password in it: it looks like https://app.example.com/chatring"},
+		{"--hooks-connect-url=https://app/ --hooks-secret-file=f --hooks-timeout=4s", "hooks.timeout: must be less than session.command_timeout (4s)"},
+		{"--hooks-connect-url=https://app/ --hooks-secret-file=f --hooks-timeout=3999ms", ""},
+		{"--hooks-timeout=4s", ""},
+		{"--hooks-on-failure=maybe", `hooks.on_failure: "maybe" is none of deny, allow`},
+		{"--hooks-webhook-url=https://app/ --hooks-secret-file=f", "hooks.webhook_url: needs hooks.events, which say what is told"},
+		{"--hooks-events=user_online", "hooks.events: need hooks.webhook_url, which says where they are told"},
+		{"--hooks-webhook-url=https://app/ --hooks-secret-file=f --hooks-events=user_online,room_burnt", `hooks.events: "room_burnt" is none of room_occupied, room_vacated, user_online, user_offline, message_published`},
+		{"--hooks-webhook-url=https://app/ --hooks-secret-file=f --hooks-events=user_online,message_published --hooks-rooms=team-*", ""},
 	} {
 		_, err := config.Load(flags(t, strings.Fields(c.args)...), "")
 		if got := fmt.Sprint(err); got != c.fault && (err != nil || c.fault != "") {
@@ -462,7 +478,7 @@ func TestValues(t *testing.T) {
 		"redis://:hunter2%zz@redis",
 		"redis://:hunter2@redis:port",
 	} {
-		values, err := config.Values(flags(t, "--redis-url", url, "--auth-jwks-url", url, "--gateway-ping=7s"), "")
+		values, err := config.Values(flags(t, "--redis-url", url, "--auth-jwks-url", url, "--hooks-join-url", url, "--gateway-ping=7s"), "")
 		if err != nil {
 			t.Fatal(err)
 		}

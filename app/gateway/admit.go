@@ -103,6 +103,9 @@ func (g *Gateway) admit(r *http.Request, opens door) (admission, *refusal) {
 	if a.user = g.enter(a.identity.User); a.user == nil {
 		return a, &refusal{status: 429, code: "too_many_sockets", message: "close another connection of this user first", header: [2]string{"Retry-After", "10"}}
 	}
+	if f := g.authorize(r, a); f != nil {
+		return a, f
+	}
 	return a, checkHandshake(r)
 }
 

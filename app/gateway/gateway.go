@@ -57,6 +57,9 @@ type Options struct {
 	Session   session.Limits
 	// Friends says whether the friend list has an address of its own.
 	Friends bool
+	// Authorizer is asked before a socket is opened, beside what Session has it
+	// asked for; nil: the token's word is enough.
+	Authorizer Authorizer
 }
 
 // A Gateway accepts sockets and serves them until Close.

@@ -148,7 +148,6 @@ func asking(t *testing.T, url string, change func(*hooks.AuthorizerOptions)) (*h
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(a.Close)
 	return a, count
 }
 

@@ -14,7 +14,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/chatring/chatring/app/chat"
@@ -61,15 +60,6 @@ func NewAuthorizer(o AuthorizerOptions, count *metrics.Hooks) (*Authorizer, erro
 		join:    newAsker("join", o.JoinURL, s, o, count),
 		publish: newAsker("publish", o.PublishURL, s, o, count),
 	}, nil
-}
-
-// Close lets go of the connections that nothing is asked on.
-func (a *Authorizer) Close() {
-	for _, k := range []*asker{a.connect, a.join, a.publish} {
-		if k != nil {
-			k.client.CloseIdleConnections()
-		}
-	}
 }
 
 // A question is what the application is asked.
@@ -132,7 +122,6 @@ type asker struct {
 	breaker *gobreaker.CircuitBreaker[answer]
 	turns   chan struct{} // holds a token for each question that is under way
 	count   *metrics.Hooks
-	took    prometheus.Observer
 }
 
 // When a breaker opens, and for how long: then one question finds out whether
@@ -153,7 +142,7 @@ func newAsker(event, url string, s *secrets, o AuthorizerOptions, count *metrics
 	return &asker{
 		event: event, url: url, timeout: o.Timeout, allow: o.AllowOnFailure, most: o.MaxData, secrets: s,
 		client: newClient(o.Transport, o.Concurrency), turns: make(chan struct{}, o.Concurrency),
-		count: count, took: count.Duration.WithLabelValues(event),
+		count: count,
 		breaker: gobreaker.NewCircuitBreaker[answer](gobreaker.Settings{
 			Interval: tripWithin, BucketPeriod: time.Second, Timeout: stayTripped,
 			ReadyToTrip: func(c gobreaker.Counts) bool {
@@ -215,7 +204,7 @@ func (a *asker) inTurn(ctx context.Context, q question) (answer, error) {
 	return a.breaker.Execute(func() (answer, error) {
 		begun := time.Now()
 		got, err := a.post(ctx, q)
-		a.took.Observe(time.Since(begun).Seconds())
+		a.count.Duration.WithLabelValues(a.event).Observe(time.Since(begun).Seconds())
 		if err != nil && ctx.Err() != nil {
 			if cause := context.Cause(ctx); !errors.Is(cause, errTimeout) {
 				return got, fmt.Errorf("%w: %w", errGivenUp, cause)

@@ -14,8 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/hooks"
@@ -39,18 +38,8 @@ func code(t *testing.T, err error) protocol.Code {
 }
 
 // counted is how often questions of a kind had an outcome.
-func counted(t *testing.T, count *metrics.Set, hook, outcome string) int {
-	t.Helper()
-	return int(value(t, count.Hooks.Requests.WithLabelValues(hook, outcome)))
-}
-
-func value(t *testing.T, m prometheus.Metric) float64 {
-	t.Helper()
-	var d dto.Metric
-	if err := m.Write(&d); err != nil {
-		t.Fatal(err)
-	}
-	return d.GetCounter().GetValue() + d.GetGauge().GetValue()
+func counted(count *metrics.Set, hook, outcome string) int {
+	return int(testutil.ToFloat64(count.Hooks.Requests.WithLabelValues(hook, outcome)))
 }
 
 // The application is asked who wants what, in signed requests, and its yes lets
@@ -77,7 +66,7 @@ func TestAllowed(t *testing.T) {
 		t.Errorf("asked %v, want %v", got, want)
 	}
 	for _, hook := range []string{"connect", "join", "publish"} {
-		if got := counted(t, count, hook, "allowed"); got != 1 {
+		if got := counted(count, hook, "allowed"); got != 1 {
 			t.Errorf("%s: %d allowed, want 1", hook, got)
 		}
 	}
@@ -112,7 +101,7 @@ func TestDenied(t *testing.T) {
 		if got := (&protocol.Error{Code: protocol.Forbidden, Message: want}); !reflect.DeepEqual(err, error(got)) {
 			t.Errorf("%s: %v, want %v", said, err, got)
 		}
-		if counted(t, count, "publish", "denied") != 1 {
+		if counted(count, "publish", "denied") != 1 {
 			t.Errorf("%s: not counted", said)
 		}
 	}
@@ -134,7 +123,7 @@ func TestReplacedData(t *testing.T) {
 		a, count := asking(t, url, nil)
 		body, err := a.AuthorizePublish(t.Context(), draft, "s1")
 		if c.want == "" {
-			if code(t, err) != protocol.Unavailable || counted(t, count, "publish", "bad_answer") != 1 {
+			if code(t, err) != protocol.Unavailable || counted(count, "publish", "bad_answer") != 1 {
 				t.Errorf("%.60q: %v, want it to be no answer", c.answer, err)
 			}
 		} else if err != nil || string(body) != c.want {
@@ -200,7 +189,7 @@ func TestNoAnswer(t *testing.T) {
 				if !reflect.DeepEqual(err, want) {
 					t.Errorf("allow on failure %v: %v, want %v", allow, err, want)
 				}
-				if got := counted(t, count, "publish", c.outcome); got != 1 {
+				if got := counted(count, "publish", c.outcome); got != 1 {
 					t.Errorf("%d times %s, want once", got, c.outcome)
 				}
 			}
@@ -225,7 +214,7 @@ func TestTLSIsVerified(t *testing.T) {
 	if err := a.AuthorizeJoin(t.Context(), "alice", "s1", "lobby", false); code(t, err) != protocol.Unavailable {
 		t.Errorf("%v, want unavailable", err)
 	}
-	if counted(t, count, "join", "failed") != 1 || len(app.heard(t)) != 0 {
+	if counted(count, "join", "failed") != 1 || len(app.heard(t)) != 0 {
 		t.Error("the application was asked")
 	}
 }
@@ -253,7 +242,7 @@ func TestBreaker(t *testing.T) {
 			if got := len(app.heard(t)); got != asked {
 				t.Errorf("%s: asked %d times, want %d", when, got, asked)
 			}
-			if got := value(t, breaker); got != state {
+			if got := testutil.ToFloat64(breaker); got != state {
 				t.Errorf("%s: the breaker is %v, want %v", when, got, state)
 			}
 		}
@@ -264,7 +253,7 @@ func TestBreaker(t *testing.T) {
 			}
 		}
 		say("after failures", 5, 2)
-		if got := counted(t, count, "join", "breaker_open"); got != 15 {
+		if got := counted(count, "join", "breaker_open"); got != 15 {
 			t.Errorf("%d times breaker_open, want 15", got)
 		}
 		time.Sleep(5*time.Second + time.Millisecond)
@@ -345,11 +334,11 @@ func TestConcurrencyIsBounded(t *testing.T) {
 			for range 20 {
 				got[<-codes]++
 			}
-			if most.Load() != 4 || got[""] != 4 || counted(t, count, "join", "busy") != 16*round {
-				t.Errorf("round %d: %d at once, %v, %d busy; want 4 at once and allowed, 16 busy", round, most.Load(), got, counted(t, count, "join", "busy"))
+			if most.Load() != 4 || got[""] != 4 || counted(count, "join", "busy") != 16*round {
+				t.Errorf("round %d: %d at once, %v, %d busy; want 4 at once and allowed, 16 busy", round, most.Load(), got, counted(count, "join", "busy"))
 			}
 		}
-		if value(t, count.Hooks.Breaker.WithLabelValues("join")) != 0 {
+		if testutil.ToFloat64(count.Hooks.Breaker.WithLabelValues("join")) != 0 {
 			t.Error("the breaker has opened")
 		}
 	})
@@ -368,7 +357,7 @@ func TestGivenUp(t *testing.T) {
 			}
 			cancel()
 		}
-		if got := counted(t, count, "connect", "given_up"); got != 10 || value(t, count.Hooks.Breaker.WithLabelValues("connect")) != 0 {
+		if got := counted(count, "connect", "given_up"); got != 10 || testutil.ToFloat64(count.Hooks.Breaker.WithLabelValues("connect")) != 0 {
 			t.Errorf("given up %d times, want 10 and a closed breaker", got)
 		}
 	})

@@ -79,7 +79,7 @@ func New(appid, version string) *Set {
 		Registry: reg,
 		Gateway: Gateway{
 			Connections: m.gauge("connections", "Sockets that are open.", nil),
-			Refused:     m.counters("refused_total", "Requests for a socket that were refused, by the answer's code; of unavailable: descriptors, draining, full, handshakes, keys, logouts or rooms.", "reason"),
+			Refused:     m.counters("refused_total", "Requests for a socket that were refused, by the answer's code; of unavailable: descriptors, draining, full, handshakes, hooks, keys, logouts or rooms.", "reason"),
 			Closed:      m.counters("closed_total", "Sockets closed, by the node's code (1006: the connection broke; client: the client closed).", "code"),
 			Panics:      m.counter("panics_total", "Panics of a socket's reader that were contained."),
 			AcceptWaits: m.counter("accept_waits_total", "Times that no connection could be accepted, because descriptors had run out above all."),

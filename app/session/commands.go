@@ -41,7 +41,11 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 	}
 	switch b := c.Body.(type) {
 	case protocol.Publish:
-		p, err := m.Publish(ctx, b.Key, b.Data)
+		body, err := s.authorized(ctx, c.Room, b.Key, b.Data)
+		if err != nil {
+			return protocol.Frame{}, err
+		}
+		p, err := m.Publish(ctx, b.Key, body)
 		return protocol.OkAt(c.ID, p.Position), err
 	case protocol.Signal:
 		return protocol.Ok(c.ID), m.Signal(b.Data)
@@ -74,6 +78,9 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 	}
 	if most := s.limits.UserRooms; most > 0 && int(s.shared.rooms.Load()) >= most {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first, by this connection or another of yours"}
+	}
+	if err := s.mayJoin(ctx, c.Room); err != nil {
+		return protocol.Frame{}, err
 	}
 	if err := s.join(ctx, c.Room, j.Options); err != nil {
 		return protocol.Frame{}, err

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"slices"
 
 	"github.com/chatring/chatring/app/chat"
@@ -62,4 +63,38 @@ func (s *Session) runAuth(c protocol.Command, a protocol.Auth) (protocol.Frame, 
 		return bad != nil
 	})
 	return protocol.OkAuth(c.ID, left.Milliseconds()), nil
+}
+
+// An Authorizer has the last word on what tokens allow. Its errors are of type
+// *protocol.Error. Its methods may be called concurrently.
+type Authorizer interface {
+	// AuthorizeJoin says whether a user may join a room. Session is empty when the
+	// room is that of a socket's address.
+	AuthorizeJoin(ctx context.Context, user chat.UserID, session string, room chat.RoomID, watch bool) error
+	// AuthorizePublish says whether a draft may be published, and returns the body
+	// to publish.
+	AuthorizePublish(ctx context.Context, d chat.Draft, session string) (body []byte, err error)
+}
+
+// mayJoin returns nil, or why the application does not let the session join a
+// room. An inbox is its owner's, whatever the application says.
+func (s *Session) mayJoin(ctx context.Context, room chat.RoomID) error {
+	app := s.limits.Authorizer
+	if app == nil {
+		return nil
+	}
+	if _, inbox := room.Owner(); inbox {
+		return nil
+	}
+	return app.AuthorizeJoin(ctx, s.user, s.id, room, s.watch)
+}
+
+// authorized returns what the application lets the session say in a room in the
+// place of body, or why it may not. A watcher is refused without asking.
+func (s *Session) authorized(ctx context.Context, room chat.RoomID, key string, body []byte) ([]byte, error) {
+	app := s.limits.Authorizer
+	if app == nil || s.watch {
+		return body, nil
+	}
+	return app.AuthorizePublish(ctx, chat.Draft{Room: room, From: s.user, Key: key, Body: body}, s.id)
 }

@@ -71,6 +71,8 @@ type Limits struct {
 	InboxOnly bool
 	// Modules answer the commands that begin with their names.
 	Modules map[string]Module
+	// Authorizer is asked about joins and messages; nil: the token's word is enough.
+	Authorizer Authorizer
 }
 
 // Who is whom a session belongs to, and what they may do.

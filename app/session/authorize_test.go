@@ -1,0 +1,78 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/hub"
+	"github.com/chatring/chatring/app/protocol"
+	"github.com/chatring/chatring/app/session"
+)
+
+// An application says no to everything secret, and has its own spelling of "damn".
+type application struct{ asked []string }
+
+func (a *application) AuthorizeJoin(_ context.Context, user chat.UserID, session string, room chat.RoomID, watch bool) error {
+	a.asked = append(a.asked, fmt.Sprintf("join %s %v %s %v", user, len(session), room, watch))
+	return a.judge(string(room))
+}
+
+func (a *application) AuthorizePublish(_ context.Context, d chat.Draft, session string) ([]byte, error) {
+	a.asked = append(a.asked, fmt.Sprintf("publish %s %v %s %s %s", d.From, len(session), d.Room, d.Key, d.Body))
+	return bytes.ReplaceAll(d.Body, []byte("damn"), []byte("d***")), a.judge(string(d.Body))
+}
+
+func (a *application) judge(what string) error {
+	if strings.Contains(what, "secret") {
+		return &protocol.Error{Code: protocol.Forbidden, Message: "hush"}
+	}
+	return nil
+}
+
+// The application has the last word on joins and messages: what it forbids does
+// not happen, and what it rewrites is said in its words. What tokens forbid it is
+// not asked about, and neither about inboxes.
+func TestApplicationHasTheLastWord(t *testing.T) {
+	app := &application{}
+	limits := session.Limits{Outbox: 1 << 20, Authorizer: app}
+	play(t, limits, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
+		heard := says(s, c,
+			`{"id":1,"cmd":"join","room":"secret"}`, `{"id":2,"cmd":"history","room":"secret"}`,
+			`{"id":3,"cmd":"join","room":"team"}`, `{"id":4,"cmd":"join","room":"@alice"}`, `{"id":5,"cmd":"join","room":"@bob"}`,
+			`{"id":6,"cmd":"publish","room":"team","key":"k6","data":"damn"}`,
+			`{"id":7,"cmd":"publish","room":"team","key":"k7","data":"a secret"}`,
+			`{"id":8,"cmd":"publish","room":"elsewhere","data":1}`, `{"id":9,"cmd":"publish","room":"@alice","data":1}`,
+			`{"id":10,"cmd":"history","room":"team"}`)
+		for _, want := range []string{
+			`{"id":1,"error":{"code":"forbidden","message":"hush"}}`, `{"id":2,"error":{"code":"not_joined"`,
+			`{"id":3,"ok":`, `{"id":4,"ok":`, `{"id":5,"error":{"code":"forbidden"`,
+			`{"id":6,"ok":{"pos":`, `{"id":7,"error":{"code":"forbidden","message":"hush"}}`, `"key":"k6"`, `"data":"d***"}`,
+		} {
+			if !strings.Contains(heard, want) {
+				t.Errorf("heard %s, want %s", heard, want)
+			}
+		}
+		if strings.Contains(heard, "damn") || strings.Contains(heard, "a secret") {
+			t.Errorf("heard %s, which the application does not allow", heard)
+		}
+	})
+	want := []string{"join alice 16 secret false", "join alice 16 team false", `publish alice 16 team k6 "damn"`, `publish alice 16 team k7 "a secret"`}
+	if got := fmt.Sprint(app.asked); got != fmt.Sprint(want) {
+		t.Errorf("asked %s, want %s", got, want)
+	}
+}
+
+// Watchers only listen, so the application is not asked what they may say.
+func TestWatchersAreNotAskedAbout(t *testing.T) {
+	app := &application{}
+	play(t, session.Limits{Outbox: 1 << 20, Authorizer: app}, hub.Join{Watch: true}, func(_ *testing.T, s *session.Session, c *conn) {
+		says(s, c, `{"id":1,"cmd":"publish","room":"lobby","data":1}`, `{"id":2,"cmd":"join","room":"team"}`)
+	})
+	if got, want := fmt.Sprint(app.asked), "[join alice 16 team true]"; got != want {
+		t.Errorf("asked %s, want %s", got, want)
+	}
+}
