@@ -65,6 +65,10 @@ func (c *Config) DrainWithin() time.Duration {
 	return c.Drain.Grace - c.Drain.Notice - max(c.Session.CommandTimeout, 4*time.Second) - 4*time.Second
 }
 
+// maxFriends is how long the parts of a friend list may be: with names of usual
+// length, a list is well below the smallest outbox that makes sense.
+const maxFriends = 1000
+
 // modules are what a node may serve.
 var modules = []string{"chat", "friends", "api"}
 
@@ -128,6 +132,13 @@ func (c *Config) check(f *faults) {
 	}
 	if !f.in("drain.grace", "drain.notice", "session.command_timeout") && c.DrainWithin() < time.Second {
 		f.add("drain.grace", "must be %v or more: drain.notice and session.command_timeout are in it", c.Drain.Grace-c.DrainWithin()+time.Second)
+	}
+	oneOf("direct.from", c.Direct.From, "friends", "anyone")
+	if c.Friends.Max > maxFriends {
+		f.add("friends.max", "must be %d or less: a list is one answer", maxFriends)
+	}
+	if c.Friends.Pending > maxFriends {
+		f.add("friends.pending", "must be %d or less: a list is one answer", maxFriends)
 	}
 	if !f.in("retention.messages") && c.Retention.Messages <= int64(c.Room.Window) {
 		f.add("retention.messages", "must be more than room.window (%d)", c.Room.Window)

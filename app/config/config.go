@@ -86,6 +86,14 @@ type Config struct {
 		Rest         time.Duration `mapstructure:"rest"`
 		Gather       time.Duration `mapstructure:"gather"`
 	} `mapstructure:"room"`
+	Friends struct {
+		Max     int           `mapstructure:"max"`
+		Pending int           `mapstructure:"pending"`
+		Grace   time.Duration `mapstructure:"grace"`
+	} `mapstructure:"friends"`
+	Direct struct {
+		From string `mapstructure:"from"`
+	} `mapstructure:"direct"`
 	Retention struct {
 		Messages  int64         `mapstructure:"messages"`
 		Age       time.Duration `mapstructure:"age"`
@@ -179,6 +187,10 @@ var Knobs = []Knob{
 	{"room.fill_grace", 10 * time.Millisecond, time.Duration(0), "How long a hole may wait for the message that fills it before the log is read."},
 	{"room.rest", 15 * time.Microsecond, time.Duration(0), "How long a room rests for each member after it has told them something: what is said meanwhile goes to each in one piece. Raise it, and room.gather, to spend less of the processors on large rooms; rooms in which less is said do not notice. 0: rooms never rest."},
 	{"room.gather", 20 * time.Millisecond, time.Duration(0), "The longest rest of a room: how long a message may wait in a loud, large one."},
+	{"friends.max", 500, 1, "Friends and requests made that one user may have, together, and users that one may block. A list is one answer, which must fit into session.outbox: 1000 at the most."},
+	{"friends.pending", 200, 1, "Requests that one user may have made and nobody has answered, and requests to one user that wait: further ones are not shown to it. 1000 at the most."},
+	{"friends.grace", 500 * time.Millisecond, time.Duration(0), "How long somebody may be gone before friends are told, so that they do not notice when a page is loaded anew."},
+	{"direct.from", "friends", nil, `Who may write to a user's direct rooms. "friends": only friends. "anyone": all but those whom the user has blocked.`},
 	{"retention.messages", int64(10000), 1, "Messages that a room's log keeps, at least; the oldest go. Keep it above room.window."},
 	{"retention.age", 7 * 24 * time.Hour, time.Millisecond, "How long a log is kept after its last message."},
 	{"retention.key_window", 5 * time.Minute, time.Millisecond, "How long a message sent again under the same key is recognised, at least."},

@@ -443,6 +443,10 @@ func TestFaults(t *testing.T) {
 		{"--hooks-events=user_online", "hooks.events: need hooks.webhook_url, which says where they are told"},
 		{"--hooks-webhook-url=https://app/ --hooks-secret-file=f --hooks-events=user_online,room_burnt", `hooks.events: "room_burnt" is none of room_occupied, room_vacated, user_online, user_offline, message_published`},
 		{"--hooks-webhook-url=https://app/ --hooks-secret-file=f --hooks-events=user_online,message_published --hooks-rooms=team-*", ""},
+		{"--direct-from=everybody", `direct.from: "everybody" is none of friends, anyone`},
+		{"--friends-max=1001", "friends.max: must be 1000 or less: a list is one answer"},
+		{"--friends-pending=1001", "friends.pending: must be 1000 or less: a list is one answer"},
+		{"--friends-max=1000 --friends-pending=1000 --direct-from=anyone", ""},
 	} {
 		_, err := config.Load(flags(t, strings.Fields(c.args)...), "")
 		if got := fmt.Sprint(err); got != c.fault && (err != nil || c.fault != "") {

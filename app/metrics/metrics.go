@@ -16,6 +16,7 @@ type Set struct {
 	Hub      Hub
 	Home     Home
 	Hooks    Hooks
+	Friends  Friends
 }
 
 // Gateway counts sockets.
@@ -68,6 +69,15 @@ type Hooks struct {
 	Breaker  *prometheus.GaugeVec     // by hook: 0 closed, 1 half open, 2 open
 }
 
+// Friends counts what friends are told of each other.
+type Friends struct {
+	Online      prometheus.Gauge
+	Announced   prometheus.Counter
+	Unheard     prometheus.Counter
+	Deaths      prometheus.Counter
+	NoticesLost prometheus.Counter
+}
+
 // New builds the set for one node.
 func New(appid, version string) *Set {
 	reg := prometheus.NewRegistry()
@@ -118,6 +128,13 @@ func New(appid, version string) *Set {
 			Duration: m.histograms("hook_duration_seconds", "From a question that is sent, or a webhook, to its answer or failure.",
 				prometheus.ExponentialBuckets(0.001, 2, 14), "hook"),
 			Breaker: m.gauges("hook_breaker", "The breaker of a hook: 0 closed, 1 half open (one question finds out), 2 open (nothing is asked).", "hook"),
+		},
+		Friends: Friends{
+			Online:      m.gauge("friends_online", "Users of whom this node hears the inbox.", nil),
+			Announced:   m.counter("friends_announced_total", "Inboxes that were told of a friend's status; one message each to those who are there, nothing to others."),
+			Unheard:     m.counter("friends_unheard_total", "Changes of a user's status that were told to nobody, because no friend was there."),
+			Deaths:      m.counter("friends_deaths_total", "Dead nodes whose users this node has looked after, alone or with others."),
+			NoticesLost: m.counter("friends_notices_lost_total", "Requests and acceptances of which the other's inbox was not told, because the log did not answer or too many waited. The lists have them all the same."),
 		},
 	}
 }

@@ -234,6 +234,8 @@ func rewritePush(t *testing.T, push, line string) protocol.Frame {
 		return rewrite[protocol.Member](t, body)
 	case "drain":
 		return rewrite[protocol.Drain](t, body)
+	case "friend":
+		return rewrite[protocol.Friend](t, body)
 	}
 	t.Fatalf("push %s is not known", push)
 	return protocol.Frame{}

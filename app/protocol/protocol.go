@@ -26,6 +26,8 @@ const (
 	BadToken       Code = "bad_token"       // not a token that this server trusts, now
 	TooManyRooms   Code = "too_many_rooms"  // the session, or the user, has joined as many rooms as one may
 	RateLimited    Code = "rate_limited"    // more than may be sent: later
+	NoRequest      Code = "no_request"      // there is no request of this user to answer
+	ListFull       Code = "list_full"       // the user's own list has no place
 	Conflict       Code = "conflict"        // this key stands for another message already
 	Unavailable    Code = "unavailable"     // no answer from the log for the moment
 	Internal       Code = "internal"        // our fault

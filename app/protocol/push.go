@@ -156,6 +156,19 @@ type Drain struct {
 	ReconnectMS [2]int64 `json:"reconnect_ms"`
 }
 
+// Friend says how another user stands to the one who hears it. It is a push, and an
+// entry of the answer to friends.list.
+type Friend struct {
+	User chat.UserID `json:"user"`
+	// State is friend, requested, asked, blocked or none.
+	State string `json:"state"`
+	// Status is that of a friend: online, away or offline.
+	Status string `json:"status,omitempty"`
+	// LastSeen is when a friend who is offline went, in milliseconds since 1970; 0: it
+	// is not known.
+	LastSeen int64 `json:"last_seen,omitempty"`
+}
+
 // push names a struct type on the wire.
 func push(name string, v any) Frame {
 	j, err := json.Marshal(v)
@@ -177,6 +190,7 @@ func (p Gap) Frame() Frame    { return push("gap", p) }
 func (p Reset) Frame() Frame  { return push("reset", p) }
 func (p Member) Frame() Frame { return push("member", p) }
 func (p Drain) Frame() Frame  { return push("drain", p) }
+func (p Friend) Frame() Frame { return push("friend", p) }
 
 // Relay makes a frame of a push that another node has encoded.
 func Relay(text []byte) Frame {

@@ -58,6 +58,35 @@ func (s *Store) run(ctx context.Context, script *script, keys []string, args ...
 	return reply, nil
 }
 
+// runEach runs a script once for each list of arguments, all in one round trip. They
+// must be such that to run twice is harmless.
+func (s *Store) runEach(ctx context.Context, script *script, keys []string, calls [][]any) ([]any, error) {
+	runs, err := s.pipeline(ctx, script, keys, calls)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		if err = s.client.ScriptLoad(ctx, script.source).Err(); err == nil {
+			runs, err = s.pipeline(ctx, script, keys, calls)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", chat.ErrUnavailable, err)
+	}
+	replies := make([]any, len(runs))
+	for i, r := range runs {
+		replies[i] = r.Val()
+	}
+	return replies, nil
+}
+
+func (s *Store) pipeline(ctx context.Context, script *script, keys []string, calls [][]any) ([]*redis.Cmd, error) {
+	pipe := s.client.Pipeline()
+	runs := make([]*redis.Cmd, len(calls))
+	for i, args := range calls {
+		runs[i] = pipe.EvalSha(ctx, script.sha, keys, args...)
+	}
+	_, err := pipe.Exec(ctx)
+	return runs, err
+}
+
 // inboxChannel is where the nodes hear a user's inbox; see redisbroker.
 func inboxChannel(u chat.UserID) string { return redisconn.Prefix + "{" + string(chat.Inbox(u)) + "}" }
 
