@@ -67,6 +67,8 @@ type Hooks struct {
 	Requests *prometheus.CounterVec   // by hook and outcome
 	Duration *prometheus.HistogramVec // seconds, by hook
 	Breaker  *prometheus.GaugeVec     // by hook: 0 closed, 1 half open, 2 open
+	Webhooks *prometheus.CounterVec   // by outcome
+	SetAside prometheus.Counter
 }
 
 // Friends counts what friends are told of each other.
@@ -127,7 +129,9 @@ func New(appid, version string) *Set {
 			Requests: m.counters("hook_requests_total", "Questions to the application, by hook (connect, join, publish) and outcome: allowed, denied, timeout, failed, bad_answer, busy (no turn in time), breaker_open, given_up (the client left, or its command took too long).", "hook", "outcome"),
 			Duration: m.histograms("hook_duration_seconds", "From a question that is sent, or a webhook, to its answer or failure.",
 				prometheus.ExponentialBuckets(0.001, 2, 14), "hook"),
-			Breaker: m.gauges("hook_breaker", "The breaker of a hook: 0 closed, 1 half open (one question finds out), 2 open (nothing is asked).", "hook"),
+			Breaker:  m.gauges("hook_breaker", "The breaker of a hook: 0 closed, 1 half open (one question finds out), 2 open (nothing is asked).", "hook"),
+			Webhooks: m.counters("webhook_requests_total", "Events sent to the application, by outcome: delivered; refused (another answer, about this event: it comes again); away (no answer, 429, 502, 503 or 504: everything waits).", "outcome"),
+			SetAside: m.counter("webhooks_set_aside_total", "Events that were not delivered within a day, or refused twelve times. They are in chatring:webhooks:dead."),
 		},
 		Friends: Friends{
 			Online:      m.gauge("friends_online", "Users of whom this node hears the inbox.", nil),
