@@ -599,8 +599,9 @@ func alive(pid int) bool {
 // A report is what loadtest/replay says of a run, as far as its exit code does
 // not say it.
 type report struct {
-	Acknowledged int `json:"acknowledged"`
-	Reconnects   int `json:"reader_reconnects"`
+	Acknowledged int            `json:"acknowledged"`
+	Reconnects   int            `json:"reader_reconnects"`
+	Closings     map[string]int // of all sessions, by the close code or "broken"
 	Placement    struct {
 		Split int `json:"split"` // rooms on more than one node
 	} `json:"placement_run"`

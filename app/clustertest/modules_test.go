@@ -1,0 +1,130 @@
+package clustertest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Friends move to two nodes of their own and back while people chat, as the
+// runbook has it: nodes that serve nothing else, an edit of haproxy.cfg, a reload.
+// No socket is dropped, but for those of nodes that are taken away.
+func TestFriendsMove(t *testing.T) {
+	cfg := copyOfConfig(t)
+	t.Setenv("HAPROXY_CFG", cfg)
+	c := Start(t, 2)
+	chat := []string{"1111", "2222"}
+	alice := c.Dial(c.Front(), "/ws/friends?user=alice")
+	if !slices.Contains(chat, alice.Shard) {
+		t.Fatalf("alice's friends are on %s, want a node of the rooms", alice.Shard)
+	}
+	lobby := c.Dial(c.Front(), "/ws/chat/lobby?user=bob")
+	wait := c.replay(t, "-rate", "250")
+	c.waitAppended(200)
+
+	c.script("scripts/up", "--friends", "2")
+	own := []string{"10001", "10002"}
+	edit(t, cfg, "#setenv FRIENDS1_ADDR friends1:8080", fmt.Sprintf("setenv FRIENDS1_ADDR 127.0.0.1:%d", c.port+21))
+	edit(t, cfg, "#setenv FRIENDS2_ADDR friends2:8080", fmt.Sprintf("setenv FRIENDS2_ADDR 127.0.0.1:%d", c.port+22))
+	c.reload(cfg)
+	c.waitFriends(own)
+	moved := map[string]*Client{}
+	for i := range 4 {
+		carol := c.Dial(c.Front(), fmt.Sprintf("/ws/%s?user=carol", []string{"friends", "inbox"}[i%2]))
+		moved[carol.Shard] = carol
+	}
+	for _, appid := range own {
+		if moved[appid] == nil {
+			t.Errorf("none of four sockets is on %s", appid)
+		}
+	}
+	if room := c.Dial(c.Front(), "/ws/chat/lobby?user=carol"); room.Shard != lobby.Shard {
+		t.Errorf("the lobby is on %s for those who come now, and was on %s", room.Shard, lobby.Shard)
+	}
+	if resp, _ := c.get(fmt.Sprintf("http://127.0.0.1:%d/ws/chat/lobby?user=carol", c.port+21), nil); resp.StatusCode != 404 {
+		t.Errorf("a node for friends alone answers %s for a room, want 404", resp.Status)
+	}
+
+	edit(t, cfg, "\n    setenv FRIENDS1_ADDR", "\n    unsetenv FRIENDS1_ADDR #")
+	edit(t, cfg, "\n    setenv FRIENDS2_ADDR", "\n    #setenv FRIENDS2_ADDR")
+	c.reload(cfg)
+	c.waitFriends(chat)
+	for appid, carol := range moved {
+		carol.Send(`{"id":1,"cmd":"history","room":"@carol"}`)
+		if f := carol.Reply(1); f.Error != nil {
+			t.Errorf("the socket on %s was answered %+v after the reload", appid, f.Error)
+		}
+	}
+	c.script("scripts/up", "--friends", "0")
+	for appid, carol := range moved {
+		if code := carol.Code(); code != 1012 {
+			t.Errorf("the socket on %s was closed with %d, want 1012", appid, code)
+		}
+	}
+	if back := c.Dial(c.Front(), "/ws/friends?user=carol"); !slices.Contains(chat, back.Shard) {
+		t.Errorf("carol came back to %s, want a node of the rooms", back.Shard)
+	}
+
+	for name, cl := range map[string]*Client{"alice": alice, "lobby": lobby} { // open since before
+		room := map[string]string{"alice": "@alice", "lobby": "lobby"}[name]
+		cl.Send(`{"id":1,"cmd":"history","room":%q}`, room)
+		if f := cl.Reply(1); f.Error != nil {
+			t.Errorf("%s: %+v", name, f.Error)
+		}
+	}
+	if r := wait(); len(r.Closings) != 0 {
+		t.Errorf("sockets of the conversation were closed: %v", r.Closings)
+	}
+	c.noRaces()
+}
+
+// copyOfConfig is a haproxy.cfg to edit.
+func copyOfConfig(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(repository(t), "haproxy", "haproxy.cfg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// edit replaces the one place of a file that has a text.
+func edit(t *testing.T, file, before, after string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), before); n != 1 {
+		t.Fatalf("%s has %q %d times", file, before, n)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(b), before, after, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reload checks HAProxy's file and makes it take that up.
+func (c *Cluster) reload(cfg string) {
+	c.t.Helper()
+	if out, err := exec.CommandContext(c.t.Context(), "haproxy", "-c", "-f", cfg).CombinedOutput(); err != nil {
+		c.t.Fatalf("haproxy -c: %v\n%s", err, out)
+	}
+	c.Signal("haproxy", syscall.SIGUSR2)
+}
+
+// waitFriends waits until a socket for friends is on one of some nodes.
+func (c *Cluster) waitFriends(nodes []string) {
+	c.t.Helper()
+	eventually(c.t, fmt.Sprintf("friends are on one of %v", nodes), func() bool {
+		return slices.Contains(nodes, c.Dial(c.Front(), "/ws/friends?user=probe").Shard)
+	})
+}
