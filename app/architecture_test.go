@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"api":         {"chat", "metrics"},
 	"home":        {"chat", "metrics"},
 	"hooks":       {"chat", "protocol", "metrics"},
-	"chattest":    {"chat", "protocol", "metrics", "membroker", "hub", "session", "bookmarks"},
+	"chattest":    {"chat", "protocol", "metrics", "membroker", "memstore", "hub", "session", "bookmarks"},
 	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "redisconn", "redisstore", "memstore", "bookmarks", "friends", "hub", "cluster", "session", "gateway", "home", "api", "hooks"},
 	"friendstest": {"chat", "protocol", "friends"},
 	"clustertest": {},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/chatring/chatring/app/api"
 	"github.com/chatring/chatring/app/auth"
+	"github.com/chatring/chatring/app/bookmarks"
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/cluster"
 	"github.com/chatring/chatring/app/config"
@@ -23,8 +24,11 @@ import (
 	"github.com/chatring/chatring/app/home"
 	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/membroker"
+	"github.com/chatring/chatring/app/memstore"
 	"github.com/chatring/chatring/app/metrics"
 	"github.com/chatring/chatring/app/redisbroker"
+	"github.com/chatring/chatring/app/redisconn"
+	"github.com/chatring/chatring/app/redisstore"
 	"github.com/chatring/chatring/app/session"
 	"github.com/chatring/chatring/app/web"
 )
@@ -42,6 +46,7 @@ type node struct {
 	ops     *http.Server // nil: none
 	cluster *cluster.Cluster
 	hub     *hub.Hub
+	store   *redisstore.Store // nil: all is in memory
 }
 
 // serve runs a node until SIGTERM or an interrupt, and then drains it. A
@@ -104,6 +109,9 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 		return nil
 	})
 	err := parts.Wait()
+	if n.store != nil {
+		_ = n.store.Close()
+	}
 	slog.Info("stopped")
 	return err
 }
@@ -164,7 +172,11 @@ func build(c config.Config) (*node, error) {
 		RetentionAge: c.Retention.Age, Node: c.APPID,
 	}, &count.Hub)
 	n.cluster = cluster.New(n.hub, c.APPID)
+	if n.store, err = newStore(c); err != nil {
+		return nil, err
+	}
 	options := gatewayOptions(c)
+	options.Session.Bookmarks = n.bookmarks(broker)
 	if err := n.askApplication(&options); err != nil {
 		return nil, err
 	}
@@ -205,6 +217,25 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 	return b, nil
 }
 
+// newStore returns what keeps in Redis what is no log; nil if all is in memory.
+func newStore(c config.Config) (*redisstore.Store, error) {
+	if c.Broker == "memory" {
+		return nil, nil
+	}
+	o, err := redisconn.Options(c.Redis.URL, c.Redis.User, c.Redis.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	return redisstore.New(o), nil
+}
+
+func (n *node) bookmarks(log chat.Broker) bookmarks.Store {
+	if n.store == nil {
+		return memstore.NewBookmarks(log)
+	}
+	return redisstore.Bookmarks{Store: n.store}
+}
+
 func newJWT(c config.Config) (*auth.JWT, error) {
 	return auth.NewJWT(auth.Options{
 		SecretFile: c.Auth.SecretFile, KeyFile: c.Auth.KeyFile, JWKSURL: c.Auth.JWKSURL,
@@ -227,7 +258,7 @@ func gatewayOptions(c config.Config) gateway.Options {
 		Friends:   c.Serves("friends"),
 		Session: session.Limits{
 			InboxOnly: !c.Serves("chat"),
-			Outbox:    c.Session.Outbox, Rooms: c.Session.Rooms, UserRooms: c.User.Rooms,
+			Outbox:    c.Session.Outbox, Rooms: c.Session.Rooms, UserRooms: c.User.Rooms, RoomList: c.User.RoomList,
 			CommandTimeout: c.Session.CommandTimeout, Strikes: maxStrikes,
 			Rates:  session.Rates{Messages: c.Session.Messages, Bytes: c.Session.Bytes, Burst: c.Session.Burst},
 			Frames: c.Session.Frames, SignalEvery: c.Session.SignalEvery,

@@ -50,9 +50,10 @@ type Store interface {
 	// moved there. Errors are ErrFull and ErrAhead.
 	Mark(ctx context.Context, user chat.UserID, room chat.RoomID, pos chat.Position, most int) (at chat.Position, moved bool, err error)
 
-	// Add puts a room on the lists of users, each with a marker. A list on which it
-	// is, or that has as many as most, stays as it is.
-	Add(ctx context.Context, room chat.RoomID, read map[chat.UserID]chat.Position, most int) error
+	// Add puts a room on the lists of users, each with a marker. Where it is on the
+	// list, a marker that stands at before moves there, and others stay. A list that
+	// has as many as most does not take it.
+	Add(ctx context.Context, room chat.RoomID, before chat.Position, read map[chat.UserID]chat.Position, most int) error
 
 	// List returns the user's list, in no particular order.
 	List(ctx context.Context, user chat.UserID) ([]Bookmark, error)

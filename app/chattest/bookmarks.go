@@ -36,7 +36,7 @@ var bookmarkStories = []struct {
 	{"another epoch counts at most", anotherEpochCountsAtMost},
 	{"a room without a log", roomWithoutLog},
 	{"lists are their users' own", listsAreTheirUsersOwn},
-	{"what is added is not marked", addedIsNotMarked},
+	{"what is added keeps its marker", addedKeepsItsMarker},
 	{"who keeps a room", whoKeepsARoom},
 	{"a list that has no time left is unavailable", endedListIsUnavailable},
 }
@@ -137,7 +137,7 @@ func fullListTakesNoOther(t *testing.T, s shelf) {
 	if err := mark("third", chat.Position{}); !errors.Is(err, bookmarks.ErrFull) {
 		t.Errorf("Mark of a third room = %v, want ErrFull", err)
 	}
-	if err := s.Add(t.Context(), "third", map[chat.UserID]chat.Position{"alice": {}}, 2); err != nil {
+	if err := s.Add(t.Context(), "third", chat.Position{}, map[chat.UserID]chat.Position{"alice": {}}, 2); err != nil {
 		t.Errorf("Add of a third room = %v", err)
 	}
 	if err := mark("lobby", said[0].Position); err != nil {
@@ -223,22 +223,29 @@ func listsAreTheirUsersOwn(t *testing.T, s shelf) {
 	}
 }
 
-func addedIsNotMarked(t *testing.T, s shelf) {
+func addedKeepsItsMarker(t *testing.T, s shelf) {
 	room, err := chat.Direct("alice", "bob")
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := sayN(t, s.log, room, 2)
-	read := map[chat.UserID]chat.Position{"alice": said[0].Position, "bob": {}}
-	for range 2 {
-		if err := s.Add(t.Context(), room, read, plenty); err != nil {
+	said := sayN(t, s.log, room, 3)
+	for _, c := range []struct {
+		before, alice, bob chat.Position
+		aliceHas, bobHas   int
+	}{
+		{chat.Position{}, said[0].Position, chat.Position{}, 2, 3},   // it is on neither list
+		{said[1].Position, said[2].Position, said[1].Position, 2, 3}, // somebody has not read what is before
+		{said[0].Position, said[1].Position, said[0].Position, 1, 3}, // alice has
+		{said[1].Position, said[2].Position, said[1].Position, 0, 3}, // and again
+		{chat.Position{}, chat.Position{}, said[0].Position, 0, 2},   // bob has
+	} {
+		if err := s.Add(t.Context(), room, c.before, map[chat.UserID]chat.Position{"alice": c.alice, "bob": c.bob}, plenty); err != nil {
 			t.Fatalf("Add = %v", err)
 		}
-		read["alice"] = chat.Position{} // the second time, it is there
-	}
-	for user, unread := range map[chat.UserID]int{"alice": 1, "bob": 2} {
-		if got := s.list(t, user)[room]; got.Unread != unread || got.AtMost {
-			t.Errorf("%s has %+v, want %d unread", user, got, unread)
+		for user, unread := range map[chat.UserID]int{"alice": c.aliceHas, "bob": c.bobHas} {
+			if got := s.list(t, user)[room]; got.Unread != unread || got.AtMost {
+				t.Errorf("after %+v %s has %+v, want %d unread", c, user, got, unread)
+			}
 		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/membroker"
+	"github.com/chatring/chatring/app/memstore"
 	"github.com/chatring/chatring/app/metrics"
 	"github.com/chatring/chatring/app/protocol"
 	"github.com/chatring/chatring/app/session"
@@ -102,7 +103,8 @@ func firstDifference(got, want string) string {
 
 // play does what the transcript says and returns it with what was heard.
 func play(t *testing.T, transcript string) []byte {
-	s := &stage{t: t, cluster: membroker.New(), nodes: map[string]*playedNode{}, clients: map[string]*client{}}
+	s := &stage{t: t, nodes: map[string]*playedNode{}, clients: map[string]*client{}}
+	s.begin()
 	defer s.clear()
 	var out bytes.Buffer
 	heard := false // the lines here are what was heard, and are replaced
@@ -129,6 +131,7 @@ func play(t *testing.T, transcript string) []byte {
 type stage struct {
 	t       *testing.T
 	cluster *membroker.Cluster
+	limits  session.Limits
 	nodes   map[string]*playedNode
 	clients map[string]*client
 }
@@ -140,7 +143,14 @@ type playedNode struct {
 	done  chan struct{}
 }
 
-var limits = session.Limits{Outbox: 1024, Rooms: 4, CommandTimeout: 4 * time.Second, Strikes: 3}
+// begin makes a cluster without nodes.
+func (s *stage) begin(o ...membroker.Option) {
+	s.cluster = membroker.New(o...)
+	s.limits = session.Limits{
+		Outbox: 1024, Rooms: 4, CommandTimeout: 4 * time.Second, Strikes: 3,
+		Bookmarks: memstore.NewBookmarks(s.cluster.Node("bookmarks")), RoomList: 4,
+	}
+}
 
 func (s *stage) addNode(appid string) {
 	ctx, stop := context.WithCancel(context.Background())
@@ -175,7 +185,7 @@ func (s *stage) do(words []string, action string) []string {
 	var said []string
 	switch arg := func(i int) string { return s.word(words, i) }; words[0] {
 	case "retention":
-		s.cluster = membroker.New(membroker.Retention(s.number(arg(1))))
+		s.begin(membroker.Retention(s.number(arg(1))))
 	case "nodes":
 		for _, appid := range words[1:] {
 			s.addNode(appid)
@@ -279,7 +289,7 @@ func (s *stage) connect(words []string) {
 	}
 	user, _, _ := strings.Cut(name, "/") // "alice/phone" is a session of alice
 	who := session.Who{User: chat.UserID(user), Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: &session.Rates{}}}
-	c.session = session.New(s.nodes[appid].hub, who, c, &limits, &metrics.New(appid, "test").Sessions)
+	c.session = session.New(s.nodes[appid].hub, who, c, &s.limits, &metrics.New(appid, "test").Sessions)
 	s.clients[name] = c
 	c.session.Greet(protocol.Hello{Shard: appid, PingS: 25})
 	c.do(func() { c.session.Start(join.Watch, session.First{Room: room, Options: join.Options}) })

@@ -75,6 +75,7 @@ type Config struct {
 		Messages int `mapstructure:"messages"`
 		Bytes    int `mapstructure:"bytes"`
 		Rooms    int `mapstructure:"rooms"`
+		RoomList int `mapstructure:"room_list"`
 	} `mapstructure:"user"`
 	Room struct {
 		Max          int           `mapstructure:"max"`
@@ -179,6 +180,7 @@ var Knobs = []Knob{
 	{"user.messages", 100, 0, "Commands that all sessions of a user on this node may give together each second, over time. 0: no limit."},
 	{"user.bytes", 64 << 10, 0, "Bytes of commands that all sessions of a user on this node may send together each second, over time. 0: no limit."},
 	{"user.rooms", 512, 0, "Rooms that all sessions of a user on this node may be in, counted for each session: so a few users cannot take all of room.max. 0: no limit."},
+	{"user.room_list", 500, 1, "Rooms that a user may keep on their list, with how far they have read in each; more are refused. One page of the list looks at all of them."},
 	{"room.max", 50000, 2, "Rooms that this node has open at once, the nodes' own among them. Beyond it the room that is empty longest is closed; when somebody is in each, joins of others are refused. An empty room takes about 1 kB."},
 	{"room.window", 256, 1, "Messages of each room kept in memory. Raise it when many come back after long absences."},
 	{"room.window_budget", int64(256 << 20), 1, "Bytes that all windows of the node may take together; beyond it the least used shrink."},

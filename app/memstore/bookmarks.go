@@ -65,11 +65,12 @@ func (b *Bookmarks) list(user chat.UserID) map[chat.RoomID]chat.Position {
 }
 
 // Add implements bookmarks.Store.
-func (b *Bookmarks) Add(_ context.Context, room chat.RoomID, read map[chat.UserID]chat.Position, most int) error {
+func (b *Bookmarks) Add(_ context.Context, room chat.RoomID, before chat.Position, read map[chat.UserID]chat.Position, most int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for user, pos := range read {
-		if _, listed := b.lists[user][room]; !listed && len(b.lists[user]) < most {
+		marker, listed := b.lists[user][room]
+		if listed && marker == before || !listed && len(b.lists[user]) < most {
 			b.list(user)[room] = pos
 		}
 	}

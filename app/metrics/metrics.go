@@ -35,6 +35,9 @@ type Sessions struct {
 	Errors        *prometheus.CounterVec // by code
 	SlowConsumers prometheus.Counter
 	RateLimited   *prometheus.CounterVec // by the limit
+	MarkersMoved  prometheus.Counter
+	RoomLists     prometheus.Histogram   // seconds
+	Notices       *prometheus.CounterVec // by type
 }
 
 // Hub counts rooms and what passes through them.
@@ -98,9 +101,13 @@ func New(appid, version string) *Set {
 			Writes:      m.counter("writes_total", "System calls made to send something to sockets. deliveries_total over this: how many messages go in one."),
 		},
 		Sessions: Sessions{
-			Commands:      m.counter("commands_total", "Commands received."),
-			Errors:        m.counters("errors_total", "Commands answered with an error, by code.", "code"),
-			RateLimited:   m.counters("rate_limited_total", "Commands refused because of a rate, by the limit: session_messages, session_bytes, user_messages or user_bytes; and sessions closed because of session_frames.", "limit"),
+			Commands:     m.counter("commands_total", "Commands received."),
+			Errors:       m.counters("errors_total", "Commands answered with an error, by code.", "code"),
+			RateLimited:  m.counters("rate_limited_total", "Commands refused because of a rate, by the limit: session_messages, session_bytes, user_messages or user_bytes; and sessions closed because of session_frames.", "limit"),
+			MarkersMoved: m.counter("markers_moved_total", "Read markers that users have moved."),
+			RoomLists: m.histogram("room_list_duration_seconds", "How long the store took to say what somebody's rooms have that is unread.",
+				prometheus.ExponentialBuckets(0.0001, 2, 16)),
+			Notices:       m.counters("notices_total", "Messages put into inboxes because of what was said in a room, by type: direct or mention. Retries count.", "type"),
 			SlowConsumers: m.counter("slow_consumers_total", "Sessions closed because too much waited for them."),
 		},
 		Hub: Hub{

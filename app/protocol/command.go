@@ -14,7 +14,7 @@ import (
 // types below, under the number that its reply will carry.
 type Command struct {
 	ID   uint64
-	Room chat.RoomID // empty for Auth and Call
+	Room chat.RoomID // empty for Auth, Call, Rooms, a Forget of what is hidden and a Join of a user
 	Body Body
 }
 
@@ -29,7 +29,10 @@ type Publish struct {
 }
 
 // Join enters a further room.
-type Join struct{ Options }
+type Join struct {
+	Options
+	User chat.UserID // whose direct room with the sender it is; empty: Command.Room says which
+}
 
 // Options of a join, by command or by the address of the socket.
 type Options struct {
@@ -58,6 +61,20 @@ type Presence struct{}
 // Signal lets the members hear something that is kept nowhere.
 type Signal struct{ Data []byte }
 
+// Read moves the user's marker in a room.
+type Read struct{ Pos chat.Position }
+
+// Rooms asks for a page of the user's rooms.
+type Rooms struct {
+	Limit int    // 1 to MaxRooms
+	After string // what the page before said of the next one; empty: the first page
+}
+
+// Forget takes a room off the user's list.
+type Forget struct {
+	Hidden bool // all rooms that the token does not allow; Command.Room is empty
+}
+
 // Auth shows a fresh token, before the one expires by which the session lives.
 type Auth struct{ Token string }
 
@@ -76,12 +93,21 @@ func (Leave) body()    {}
 func (History) body()  {}
 func (Presence) body() {}
 func (Signal) body()   {}
+func (Read) body()     {}
+func (Rooms) body()    {}
+func (Forget) body()   {}
 func (Auth) body()     {}
 
 // History limits, in messages.
 const (
 	MaxHistory     = 256
 	DefaultHistory = 50
+)
+
+// Limits of a page of rooms.
+const (
+	MaxRooms     = 200
+	DefaultRooms = 50
 )
 
 // An Error is what a client hears instead of an answer.
@@ -107,6 +133,9 @@ type wireCommand struct {
 	Limit   *int            `json:"limit"`
 	Echo    *bool           `json:"echo"`
 	Members *bool           `json:"members"`
+	Pos     *string         `json:"pos"`
+	User    *string         `json:"user"`
+	Hidden  *bool           `json:"hidden"`
 	Token   string          `json:"token"`
 }
 
@@ -130,7 +159,7 @@ func ParseCommand(frame []byte) (Command, *Error) {
 	if c.Body, err = w.parseBody(); err != nil {
 		return c, err
 	}
-	if _, roomless := c.Body.(Auth); roomless {
+	if roomless(c.Body) {
 		return c, nil
 	}
 	room, bad := chat.ParseAddress(w.Room)
@@ -139,6 +168,19 @@ func ParseCommand(frame []byte) (Command, *Error) {
 	}
 	c.Room = room
 	return c, nil
+}
+
+// roomless says whether a command names no room.
+func roomless(b Body) bool {
+	switch b := b.(type) {
+	case Auth, Rooms:
+		return true
+	case Join:
+		return b.User != ""
+	case Forget:
+		return b.Hidden
+	}
+	return false
 }
 
 // readID returns the id as far as it could be read: a field of another type
@@ -165,6 +207,12 @@ func (w *wireCommand) parseBody() (Body, *Error) {
 	case "signal":
 		body, err := w.parseData()
 		return Signal{Data: body}, err
+	case "read":
+		return w.parseRead()
+	case "rooms":
+		return w.parseRooms()
+	case "forget":
+		return w.parseForget()
 	case "auth":
 		if w.Token == "" {
 			return nil, &Error{Code: BadRequest, Message: `"token" is missing`}
@@ -173,7 +221,7 @@ func (w *wireCommand) parseBody() (Body, *Error) {
 	case "":
 		return nil, &Error{Code: BadRequest, Message: `"cmd" is missing`}
 	}
-	return nil, &Error{Code: UnknownCommand, Message: "commands are publish, join, leave, history, presence, signal and auth"}
+	return nil, &Error{Code: UnknownCommand, Message: "commands are publish, join, leave, history, presence, signal, read, rooms, forget and auth"}
 }
 
 func (w *wireCommand) parsePublish() (Body, *Error) {
@@ -197,16 +245,62 @@ func (w *wireCommand) parseJoin() (Body, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	return Join{Options{
+	j := Join{Options: Options{
 		Since:   since,
 		Mute:    w.Echo != nil && !*w.Echo,
 		Members: w.Members != nil && *w.Members,
-	}}, nil
+	}}
+	if w.User == nil {
+		return j, nil
+	}
+	if w.Room != "" {
+		return nil, &Error{Code: BadRequest, Message: `"room" and "user" exclude each other`}
+	}
+	user, bad := chat.ParseUser(*w.User)
+	if bad != nil {
+		return nil, &Error{Code: BadRoom, Message: `"user": ` + bad.Error()}
+	}
+	j.User = user
+	return j, nil
+}
+
+func (w *wireCommand) parseRead() (Body, *Error) {
+	pos, err := parsePosition("pos", w.Pos)
+	if err != nil {
+		return nil, err
+	}
+	if pos == nil {
+		return nil, &Error{Code: BadRequest, Message: `"pos" is missing`}
+	}
+	return Read{*pos}, nil
+}
+
+func (w *wireCommand) parseRooms() (Body, *Error) {
+	limit, err := w.parseLimit(DefaultRooms, MaxRooms)
+	if err != nil {
+		return nil, err
+	}
+	r := Rooms{Limit: limit}
+	if w.After != nil {
+		r.After = *w.After
+	}
+	return r, nil
+}
+
+func (w *wireCommand) parseForget() (Body, *Error) {
+	f := Forget{Hidden: w.Hidden != nil && *w.Hidden}
+	if f.Hidden && w.Room != "" {
+		return nil, &Error{Code: BadRequest, Message: `"room" and "hidden" exclude each other`}
+	}
+	return f, nil
 }
 
 func (w *wireCommand) parseHistory() (Body, *Error) {
-	h := History{Limit: DefaultHistory}
+	var h History
 	var err *Error
+	if h.Limit, err = w.parseLimit(DefaultHistory, MaxHistory); err != nil {
+		return nil, err
+	}
 	if h.Before, err = parsePosition("before", w.Before); err != nil {
 		return nil, err
 	}
@@ -216,13 +310,17 @@ func (w *wireCommand) parseHistory() (Body, *Error) {
 	if h.Before != nil && h.After != nil {
 		return nil, &Error{Code: BadRequest, Message: `"before" and "after" exclude each other`}
 	}
-	if w.Limit != nil {
-		if *w.Limit < 1 {
-			return nil, &Error{Code: BadRequest, Message: `"limit" must be a number from 1`}
-		}
-		h.Limit = min(*w.Limit, MaxHistory)
-	}
 	return h, nil
+}
+
+func (w *wireCommand) parseLimit(unsaid, most int) (int, *Error) {
+	if w.Limit == nil {
+		return unsaid, nil
+	}
+	if *w.Limit < 1 {
+		return 0, &Error{Code: BadRequest, Message: `"limit" must be a number from 1`}
+	}
+	return min(*w.Limit, most), nil
 }
 
 func (w *wireCommand) parseData() ([]byte, *Error) { return ParseData(w.Data) }

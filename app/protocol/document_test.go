@@ -49,6 +49,7 @@ func TestProtocolDocument(t *testing.T) {
 	}
 	for _, limit := range []string{
 		fmt.Sprintf("`limit` is %d unless said, and %d at the most", protocol.DefaultHistory, protocol.MaxHistory),
+		fmt.Sprintf("A page has %d rooms unless `limit` says otherwise, and %d at the most", protocol.DefaultRooms, protocol.MaxRooms),
 		fmt.Sprintf("At most %d,000 users are named", protocol.MaxPresent/1000),
 		fmt.Sprintf("| user | 1 to %d bytes", chat.MaxUser),
 		fmt.Sprintf("| key | 1 to %d printable", chat.MaxKey),
@@ -138,7 +139,21 @@ func spell(t *testing.T, c protocol.Command) []byte {
 		}
 	case protocol.Signal:
 		w["data"] = json.RawMessage(b.Data)
+	case protocol.Read:
+		w["pos"] = b.Pos.String()
+	case protocol.Rooms:
+		w["limit"] = b.Limit
+		if b.After != "" {
+			w["after"] = b.After
+		}
+	case protocol.Forget:
+		if b.Hidden {
+			w["hidden"] = true
+		}
 	case protocol.Join:
+		if b.User != "" {
+			w["user"] = b.User
+		}
 		if b.Since != nil {
 			w["since"] = b.Since.String()
 		}
@@ -232,6 +247,9 @@ func rewritePush(t *testing.T, push, line string) protocol.Frame {
 			t.Errorf("event %s", e)
 		}
 		return rewrite[protocol.Member](t, body)
+	case "read":
+		position(t, rewritten[protocol.ReadUpTo](t, body).Pos)
+		return rewrite[protocol.ReadUpTo](t, body)
 	case "drain":
 		return rewrite[protocol.Drain](t, body)
 	case "friend":
@@ -271,6 +289,14 @@ func rewriteReply(t *testing.T, id uint64, ok json.RawMessage) (reply protocol.F
 			frames[i] = m.frame(t)
 		}
 		return protocol.OkHistory(new([]byte), id, frames, h.More), "OkHistory"
+	case has("rooms"):
+		page := rewritten[protocol.RoomPage](t, ok)
+		for _, row := range page.Rooms {
+			if position(t, row.Pos); position(t, row.Read).Before(position(t, row.Pos)) != (row.Unread > 0) {
+				t.Errorf("%s has %d unread", row.Room, row.Unread)
+			}
+		}
+		return protocol.OkRooms(id, page), "OkRooms"
 	case has("users"):
 		return protocol.OkPresent(id, rewritten[protocol.Present](t, ok)), "OkPresent"
 	}
@@ -285,9 +311,13 @@ func rewriteReply(t *testing.T, id uint64, ok json.RawMessage) (reply protocol.F
 		return protocol.OkJSON(id, ok), "OkJSON"
 	}
 	var at struct {
-		Pos string `json:"pos"`
+		Room chat.RoomID `json:"room"`
+		Pos  string      `json:"pos"`
 	}
 	strict(t, ok, &at)
+	if at.Room != "" {
+		return protocol.OkJoined(id, at.Room, position(t, at.Pos)), "OkJoined"
+	}
 	return protocol.OkAt(id, position(t, at.Pos)), "OkAt"
 }
 

@@ -150,6 +150,13 @@ const (
 	MemberLeave = "leave"
 )
 
+// ReadUpTo says that the user has read a room up to a position, by another session
+// perhaps.
+type ReadUpTo struct {
+	Room chat.RoomID `json:"room"`
+	Pos  string      `json:"pos"`
+}
+
 // Drain says that this node is about to close the connection with 1012, and
 // within which span of time, drawn at random, to come back.
 type Drain struct {
@@ -191,6 +198,9 @@ func (p Reset) Frame() Frame  { return push("reset", p) }
 func (p Member) Frame() Frame { return push("member", p) }
 func (p Drain) Frame() Frame  { return push("drain", p) }
 func (p Friend) Frame() Frame { return push("friend", p) }
+
+// Frame is the push "read".
+func (p ReadUpTo) Frame() Frame { return push("read", p) }
 
 // Relay makes a frame of a push that another node has encoded.
 func Relay(text []byte) Frame {

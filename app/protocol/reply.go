@@ -18,6 +18,39 @@ func OkAt(id uint64, pos chat.Position) Frame {
 	return newFrame(append(b, `"}}`...))
 }
 
+// OkJoined answers the join of a user's direct room: its name, and its last
+// position.
+func OkJoined(id uint64, room chat.RoomID, pos chat.Position) Frame {
+	b := append(beginOk(id, 80+len(room)), `{"room":"`...)
+	b = append(b, room...)
+	b = append(b, `","pos":"`...)
+	b = pos.Append(b)
+	return newFrame(append(b, `"}}`...))
+}
+
+// RoomPage is the answer to rooms.
+type RoomPage struct {
+	// Rooms are those that the user keeps, the one that was last spoken in first.
+	Rooms []RoomRow `json:"rooms"`
+	// Next is where the next page begins, for Rooms.After; empty: there is none.
+	Next string `json:"next,omitempty"`
+	// Hidden counts those that the token does not allow; they are on no page.
+	Hidden int `json:"hidden,omitempty"`
+}
+
+// RoomRow is a room that a user keeps.
+type RoomRow struct {
+	Room chat.RoomID `json:"room"`
+	// Unread counts the messages behind Read; AtMost says that there may be fewer.
+	Unread int  `json:"unread"`
+	AtMost bool `json:"at_most,omitempty"`
+	// Read is the user's marker, Pos the room's last position, TS the time of what
+	// stands there, in milliseconds.
+	Read string `json:"read"`
+	Pos  string `json:"pos"`
+	TS   int64  `json:"ts,omitempty"`
+}
+
 // OkAuth answers auth: so many milliseconds the connection may live on.
 func OkAuth(id uint64, expiresInMS int64) Frame {
 	b := append(beginOk(id, 40), `{"expires_in_ms":`...)
@@ -71,12 +104,17 @@ type PresentUser struct {
 const MaxPresent = 1000
 
 // OkPresent answers presence.
-func OkPresent(id uint64, p Present) Frame {
-	j, err := json.Marshal(p)
+func OkPresent(id uint64, p Present) Frame { return okStruct(id, p) }
+
+// OkRooms answers rooms.
+func OkRooms(id uint64, p RoomPage) Frame { return okStruct(id, p) }
+
+func okStruct(id uint64, v any) Frame {
+	j, err := json.Marshal(v)
 	if err != nil {
-		panic("protocol: " + err.Error())
+		panic("protocol: " + err.Error()) // only our own plain structs come here
 	}
-	return newFrame(append(append(beginOk(id, len(j)), j...), '}'))
+	return OkJSON(id, j)
 }
 
 // OkJSON answers what a module was asked; answer is one JSON value.

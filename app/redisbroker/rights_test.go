@@ -15,9 +15,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatring/chatring/app/bookmarks"
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/chattest"
 	"github.com/chatring/chatring/app/redisbroker"
+	"github.com/chatring/chatring/app/redisconn"
+	"github.com/chatring/chatring/app/redisstore"
 )
 
 // nodeRules is what scripts/redis lets a node do.
@@ -75,6 +78,19 @@ func TestRights(t *testing.T) {
 			o.AppID = appid
 			return newBroker(t, o)
 		}
+	})
+	t.Run("bookmarks", func(t *testing.T) {
+		chattest.TestBookmarks(t, func(t *testing.T) (bookmarks.Store, chat.Broker) {
+			o := startGuarded(t, rules, used)
+			o.AppID = "1111"
+			connection, err := redisconn.Options(o.URL, "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			store := redisstore.New(connection)
+			t.Cleanup(func() { _ = store.Close() })
+			return redisstore.Bookmarks{Store: store}, newBroker(t, o)
+		})
 	})
 	t.Run("what the suite leaves out", func(t *testing.T) {
 		o := startGuarded(t, rules, used)

@@ -16,13 +16,13 @@ import (
 )
 
 var (
-	//go:embed mark.lua
+	//go:embed bookmarks_mark.lua
 	markSource string
-	//go:embed add.lua
+	//go:embed bookmarks_add.lua
 	addSource string
-	//go:embed rooms.lua
+	//go:embed bookmarks_list.lua
 	roomsSource string
-	//go:embed keepers.lua
+	//go:embed bookmarks_keepers.lua
 	keepersSource string
 
 	markScript    = newScript(markSource)
@@ -33,12 +33,9 @@ var (
 
 // Bookmarks are the lists of all users, each a hash of its own: room → marker. It
 // implements bookmarks.Store.
-type Bookmarks struct{ store *Store }
+type Bookmarks struct{ *Store }
 
 var _ bookmarks.Store = Bookmarks{}
-
-// Bookmarks returns the lists of rooms.
-func (s *Store) Bookmarks() Bookmarks { return Bookmarks{s} }
 
 func listKey(u chat.UserID) string { return userKey("rooms", u) }
 
@@ -46,7 +43,7 @@ func logKey(r chat.RoomID) string { return redisconn.Prefix + "{" + string(r) + 
 
 // Mark implements bookmarks.Store.
 func (b Bookmarks) Mark(ctx context.Context, user chat.UserID, room chat.RoomID, pos chat.Position, most int) (at chat.Position, moved bool, err error) {
-	reply, err := b.store.run(ctx, markScript, []string{listKey(user), logKey(room)}, string(room), pos.String(), most)
+	reply, err := b.run(ctx, markScript, []string{listKey(user), logKey(room)}, string(room), pos.String(), most)
 	switch {
 	case redis.HasErrorPrefix(err, "AHEAD"):
 		return at, false, bookmarks.ErrAhead
@@ -63,14 +60,14 @@ func (b Bookmarks) Mark(ctx context.Context, user chat.UserID, room chat.RoomID,
 }
 
 // Add implements bookmarks.Store.
-func (b Bookmarks) Add(ctx context.Context, room chat.RoomID, read map[chat.UserID]chat.Position, most int) error {
+func (b Bookmarks) Add(ctx context.Context, room chat.RoomID, before chat.Position, read map[chat.UserID]chat.Position, most int) error {
 	keys := make([]string, 0, len(read))
-	args := append(make([]any, 0, 2+len(read)), string(room), most)
+	args := append(make([]any, 0, 3+len(read)), string(room), most, before.String())
 	for user, pos := range read {
 		keys = append(keys, listKey(user))
 		args = append(args, pos.String())
 	}
-	if _, err := b.store.run(ctx, addScript, keys, args...); err != nil {
+	if _, err := b.run(ctx, addScript, keys, args...); err != nil {
 		return fmt.Errorf("add %s: %w", room, err)
 	}
 	return nil
@@ -78,7 +75,7 @@ func (b Bookmarks) Add(ctx context.Context, room chat.RoomID, read map[chat.User
 
 // List implements bookmarks.Store.
 func (b Bookmarks) List(ctx context.Context, user chat.UserID) ([]bookmarks.Bookmark, error) {
-	reply, err := b.store.run(ctx, roomsScript, []string{listKey(user)})
+	reply, err := b.run(ctx, roomsScript, []string{listKey(user)})
 	if err != nil {
 		return nil, fmt.Errorf("list the rooms of a user: %w", err)
 	}
@@ -92,7 +89,7 @@ func (b Bookmarks) List(ctx context.Context, user chat.UserID) ([]bookmarks.Book
 	return list, nil
 }
 
-// parseBookmark reads what rooms.lua says of one room.
+// parseBookmark reads what bookmarks_list.lua says of one room.
 func parseBookmark(f reply) (b bookmarks.Bookmark, err error) {
 	b = bookmarks.Bookmark{
 		Room: chat.RoomID(f.text(0)), Unread: int(f.number(4)), AtMost: f.number(5) == 1,
@@ -118,7 +115,7 @@ func (b Bookmarks) Forget(ctx context.Context, user chat.UserID, rooms ...chat.R
 	for i, room := range rooms {
 		names[i] = string(room)
 	}
-	if err := b.store.client.HDel(ctx, listKey(user), names...).Err(); err != nil {
+	if err := b.client.HDel(ctx, listKey(user), names...).Err(); err != nil {
 		return fmt.Errorf("forget %d rooms: %w: %w", len(rooms), chat.ErrUnavailable, err)
 	}
 	return nil
@@ -130,7 +127,7 @@ func (b Bookmarks) Keepers(ctx context.Context, room chat.RoomID, users []chat.U
 	for i, user := range users {
 		keys[i] = listKey(user)
 	}
-	answer, err := b.store.run(ctx, keepersScript, keys, string(room))
+	answer, err := b.run(ctx, keepersScript, keys, string(room))
 	if err != nil {
 		return nil, fmt.Errorf("who keeps %s: %w", room, err)
 	}

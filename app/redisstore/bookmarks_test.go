@@ -40,7 +40,7 @@ func openBookmarks(t testing.TB, r *chattest.Redis) (redisstore.Bookmarks, *redi
 	}
 	store := redisstore.New(o)
 	t.Cleanup(func() { _ = store.Close() })
-	return store.Bookmarks(), log
+	return redisstore.Bookmarks{Store: store}, log
 }
 
 // fill says n messages in each of some rooms and marks the first, and returns the

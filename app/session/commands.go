@@ -31,12 +31,18 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 		return s.runAuth(c, b)
 	case protocol.Call:
 		return s.runCall(ctx, c, b)
+	case protocol.Read:
+		return s.runRead(ctx, c, b)
+	case protocol.Rooms:
+		return s.runRooms(ctx, c, b)
+	case protocol.Forget:
+		return s.runForget(ctx, c, b)
 	}
 	m := s.member(c.Room)
 	if m == nil {
 		return protocol.Frame{}, &protocol.Error{Code: protocol.NotJoined, Message: "join the room first"}
 	}
-	if err := s.permit(c); err != nil {
+	if err := s.permit(ctx, c); err != nil {
 		return protocol.Frame{}, err
 	}
 	switch b := c.Body.(type) {
@@ -46,6 +52,9 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 			return protocol.Frame{}, err
 		}
 		p, err := m.Publish(ctx, b.Key, body)
+		if err == nil {
+			err = s.deliver(ctx, p, nil)
+		}
 		return protocol.OkAt(c.ID, p.Position), err
 	case protocol.Signal:
 		return protocol.Ok(c.ID), m.Signal(b.Data)
@@ -64,20 +73,15 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 }
 
 func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Join) (protocol.Frame, error) {
-	if s.member(c.Room) != nil {
-		return protocol.Frame{}, &protocol.Error{Code: protocol.AlreadyJoined, Message: "the session is in this room"}
+	if j.User != "" {
+		room, err := chat.Direct(s.user, j.User)
+		if err != nil {
+			return protocol.Frame{}, &protocol.Error{Code: protocol.BadRoom, Message: `"user" must be somebody else`}
+		}
+		c.Room = room
 	}
-	if s.limits.InboxOnly && c.Room != chat.Inbox(s.user) {
-		return protocol.Frame{}, forbidden("rooms are not served at this address: connect to /ws/chat")
-	}
-	if bad := MayJoin(s.user, s.rights, c.Room, s.watch); bad != nil {
-		return protocol.Frame{}, bad
-	}
-	if len(s.rooms) >= s.limits.Rooms {
-		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first"}
-	}
-	if most := s.limits.UserRooms; most > 0 && int(s.shared.rooms.Load()) >= most {
-		return protocol.Frame{}, &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first, by this connection or another of yours"}
+	if err := s.mayEnter(c.Room); err != nil {
+		return protocol.Frame{}, err
 	}
 	if err := s.mayJoin(ctx, c.Room); err != nil {
 		return protocol.Frame{}, err
@@ -85,7 +89,44 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 	if err := s.join(ctx, c.Room, j.Options); err != nil {
 		return protocol.Frame{}, err
 	}
-	return protocol.OkAt(c.ID, s.rooms[len(s.rooms)-1].JoinedAt()), nil
+	at := s.rooms[len(s.rooms)-1].JoinedAt()
+	if _, direct := c.Room.Peer(s.user); direct {
+		s.open(ctx, c.Room, at)
+	}
+	if j.User != "" {
+		return protocol.OkJoined(c.ID, c.Room, at), nil
+	}
+	return protocol.OkAt(c.ID, at), nil
+}
+
+// mayEnter returns nil, or what to tell a session that may not join a room, or no
+// further one.
+func (s *Session) mayEnter(room chat.RoomID) error {
+	if s.member(room) != nil {
+		return &protocol.Error{Code: protocol.AlreadyJoined, Message: "the session is in this room"}
+	}
+	if err := s.serves(room); err != nil {
+		return err
+	}
+	if bad := MayJoin(s.user, s.rights, room, s.watch); bad != nil {
+		return bad
+	}
+	if len(s.rooms) >= s.limits.Rooms {
+		return &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first"}
+	}
+	if most := s.limits.UserRooms; most > 0 && int(s.shared.rooms.Load()) >= most {
+		return &protocol.Error{Code: protocol.TooManyRooms, Message: "leave a room first, by this connection or another of yours"}
+	}
+	return nil
+}
+
+// serves returns nil, or what to tell whoever asks for a room that this node does
+// not serve.
+func (s *Session) serves(room chat.RoomID) error {
+	if s.limits.InboxOnly && room != chat.Inbox(s.user) {
+		return forbidden("rooms are not served at this address: connect to /ws/chat")
+	}
+	return nil
 }
 
 func (s *Session) join(ctx context.Context, room chat.RoomID, o protocol.Options) error {
@@ -94,7 +135,7 @@ func (s *Session) join(ctx context.Context, room chat.RoomID, o protocol.Options
 		Options: o, User: s.user, Receiver: s, SignalEvery: s.limits.SignalEvery,
 		Watch: s.watch && !inbox, // a watcher's inbox is as much the user's as any
 	}
-	j.Members = j.Members && chat.AccessOf(s.user, s.rights, room) >= chat.Read
+	j.Members = j.Members && chat.AccessOf(s.user, s.rights, room) >= chat.Read && s.mayReach(ctx, room) == nil
 	if !s.mayRecover() {
 		j.Since = nil
 	}

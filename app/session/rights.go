@@ -27,7 +27,7 @@ func forbidden(message string) *protocol.Error {
 
 // permit returns nil, or what to tell somebody who may not give a command in a
 // room that the session has joined.
-func (s *Session) permit(c protocol.Command) error {
+func (s *Session) permit(ctx context.Context, c protocol.Command) error {
 	access := chat.AccessOf(s.user, s.rights, c.Room)
 	switch c.Body.(type) {
 	case protocol.Publish, protocol.Signal:
@@ -38,6 +38,10 @@ func (s *Session) permit(c protocol.Command) error {
 		if access < chat.Read {
 			return forbidden("the token allows to watch this room only")
 		}
+	}
+	switch c.Body.(type) {
+	case protocol.Publish, protocol.Signal, protocol.Presence:
+		return s.mayReach(ctx, c.Room)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/chatring/chatring/app/bookmarks"
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/metrics"
@@ -69,6 +70,12 @@ type Limits struct {
 	// InboxOnly keeps sessions from all rooms but their user's inbox: the node does
 	// not serve chat.
 	InboxOnly bool
+	// Bookmarks has the rooms that users keep, each user RoomList of them at most.
+	Bookmarks bookmarks.Store
+	RoomList  int
+	// Contacts are asked before something goes from one user to another one. Nil:
+	// everybody may write to everybody.
+	Contacts Contacts
 	// Modules answer the commands that begin with their names.
 	Modules map[string]Module
 	// Authorizer is asked about joins and messages; nil: the token's word is enough.
@@ -103,6 +110,7 @@ type Session struct {
 	own       Allowance
 	page      *[]byte // in which the answer that is given stands; nil: in memory of its own
 	frames    *rate.Limiter
+	markers   *markers // nil: none has moved
 
 	outbox outbox
 }
@@ -221,6 +229,10 @@ func wireError(c protocol.Command, err error) *protocol.Error {
 		return e
 	case errors.Is(err, chat.ErrConflict):
 		return &protocol.Error{Code: protocol.Conflict, Message: "this key stands for another message of yours in this room"}
+	case errors.Is(err, bookmarks.ErrAhead):
+		return &protocol.Error{Code: protocol.BadPosition, Message: "the room has nothing at this position yet"}
+	case errors.Is(err, bookmarks.ErrFull):
+		return &protocol.Error{Code: protocol.TooManyRooms, Message: "the list of your rooms is full: forget one first"}
 	case errors.Is(err, hub.ErrWatcher):
 		return &protocol.Error{Code: protocol.Forbidden, Message: "watchers only listen"}
 	case errors.Is(err, hub.ErrFull):

@@ -1,0 +1,127 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// Contacts say who may write to whom.
+type Contacts interface {
+	// MayWrite returns nil if a user may write to another one and name them. A
+	// *protocol.Error says that they may not, and what to tell them: the same,
+	// whatever the reason; other errors say that nobody knows for the moment.
+	MayWrite(ctx context.Context, from, to chat.UserID) error
+}
+
+func (s *Session) mayWrite(ctx context.Context, to chat.UserID) error {
+	if s.limits.Contacts == nil {
+		return nil
+	}
+	return s.limits.Contacts.MayWrite(ctx, s.user, to)
+}
+
+// mayReach returns nil, or what to tell somebody in a direct room who may not write
+// to its other member, nor learn where they are.
+func (s *Session) mayReach(ctx context.Context, room chat.RoomID) error {
+	if peer, direct := room.Peer(s.user); direct {
+		return s.mayWrite(ctx, peer)
+	}
+	return nil
+}
+
+// open puts a direct room on the list of the member who joins it. If that fails, the
+// first message does it.
+func (s *Session) open(ctx context.Context, room chat.RoomID, at chat.Position) {
+	read := map[chat.UserID]chat.Position{s.user: at}
+	if err := s.limits.Bookmarks.Add(ctx, room, at, read, s.limits.RoomList); err != nil {
+		slog.Debug("direct room not listed", "session", s.id, "err", err)
+	}
+}
+
+// deliver puts what was said into the inboxes of those whom it concerns. The publish
+// is answered after that: so an acknowledged one waits for them, and one whose
+// deliver failed is sent again under its key, and delivered then. What has been
+// delivered before is not doubled, because its key in the inbox says so.
+func (s *Session) deliver(ctx context.Context, p chat.Publication, mentions []chat.UserID) error {
+	if peer, direct := p.Room.Peer(s.user); direct {
+		return together(
+			func() error { return s.converse(ctx, p, peer) },
+			func() error { return s.notify(ctx, protocol.NoticeDirect, p, peer) },
+		)
+	}
+	if len(mentions) == 0 {
+		return nil
+	}
+	named, err := s.limits.Bookmarks.Keepers(ctx, p.Room, mentions)
+	if err != nil {
+		return err
+	}
+	var tasks []func() error
+	for _, user := range named {
+		if user != s.user {
+			tasks = append(tasks, func() error { return s.mention(ctx, p, user) })
+		}
+	}
+	return together(tasks...)
+}
+
+// converse puts a direct room on the lists of its members. For the one who has not
+// written the message is unread; the other one has read it, if they have read what
+// stands before it.
+func (s *Session) converse(ctx context.Context, p chat.Publication, peer chat.UserID) error {
+	var before chat.Position
+	if p.Offset > 0 {
+		before = p.Position.Prev()
+	}
+	read := map[chat.UserID]chat.Position{s.user: p.Position, peer: before}
+	return s.limits.Bookmarks.Add(ctx, p.Room, before, read, s.limits.RoomList)
+}
+
+// mention tells a user who is named, unless the sender may not write to them, which
+// the sender does not learn.
+func (s *Session) mention(ctx context.Context, p chat.Publication, user chat.UserID) error {
+	err := s.mayWrite(ctx, user)
+	var no *protocol.Error
+	if errors.As(err, &no) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.notify(ctx, protocol.NoticeMention, p, user)
+}
+
+// notify appends a notice to an inbox.
+func (s *Session) notify(ctx context.Context, why protocol.NoticeType, p chat.Publication, to chat.UserID) error {
+	n := protocol.Notice{Type: why, Room: p.Room, Pos: p.Position.String(), From: s.user}
+	_, err := s.hub.Post(ctx, chat.Draft{Room: chat.Inbox(to), From: s.user, Key: noticeKey(n), Body: n.Data()})
+	if err == nil {
+		s.count.Notices.WithLabelValues(string(why)).Inc()
+	}
+	return err
+}
+
+// noticeKey is the same for each try to deliver one message. It fits into a key,
+// however long the room's name is.
+func noticeKey(n protocol.Notice) string {
+	room := sha256.Sum256([]byte(n.Room))
+	return n.Pos + "/" + hex.EncodeToString(room[:8])
+}
+
+// together runs tasks at the same time, and returns all their errors.
+func together(tasks ...func() error) error {
+	errs := make([]error, len(tasks))
+	var running sync.WaitGroup
+	for i, task := range tasks {
+		running.Go(func() { errs[i] = task() })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}

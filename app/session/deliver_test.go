@@ -1,0 +1,186 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// inbox returns what stands in somebody's inbox.
+func (h *house) inbox(user chat.UserID) (notices []string) {
+	h.t.Helper()
+	all, err := h.log.ReadAfter(h.t.Context(), chat.Inbox(user), chat.Position{}, 1000)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, p := range all {
+		if _, err := chat.ParseKey(p.Key); err != nil {
+			h.t.Errorf("a notice has the key %q", p.Key)
+		}
+		notices = append(notices, string(p.Body))
+	}
+	return notices
+}
+
+func (h *house) wantsInbox(user chat.UserID, want ...string) {
+	h.t.Helper()
+	if got := h.inbox(user); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		h.t.Errorf("the inbox of %s has\n%s, want\n%s", user, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func direct(pos string) string {
+	return `{"type":"direct","room":"@alice+bob","pos":"` + pos + `","from":"alice"}`
+}
+
+// A direct room is joined by its other member's name, or by its own. What is said
+// there waits in the other one's inbox, and the room is on both lists.
+func TestDirectMessage(t *testing.T) {
+	inHouse(t, func(h *house) {
+		alice := h.enter("alice", chat.AllRights{})
+		alice.wants(`{"ok":{"room":"@alice+bob","pos":"0-0"}}`, `{"cmd":"join","user":"bob"}`)
+		alice.fails(protocol.AlreadyJoined, `{"cmd":"join","room":"@alice+bob"}`)
+		alice.fails(protocol.BadRoom, `{"cmd":"join","user":"alice"}`)
+		if page := alice.rooms(); len(page.Rooms) != 1 || page.Rooms[0].Room != "@alice+bob" {
+			t.Errorf("the rooms of alice are %+v, want the direct one", page.Rooms)
+		}
+		bob := h.enter("bob", chat.AllRights{}, "@bob")
+		if page := bob.rooms(); len(page.Rooms) != 0 {
+			t.Errorf("the rooms of bob are %+v, though nothing was said", page.Rooms)
+		}
+		first, second := alice.says("@alice+bob", "1"), alice.says("@alice+bob", "2")
+		if got := bob.heard(`{"push":"message","room":"@bob"`); len(got) != 2 {
+			t.Errorf("bob heard %v, want two messages in the inbox", got)
+		}
+		h.wantsInbox("bob", direct(first), direct(second))
+		h.wantsInbox("alice")
+		if page := bob.rooms(); len(page.Rooms) != 1 || page.Rooms[0].Unread != 2 {
+			t.Errorf("the rooms of bob are %+v, want two messages unread", page.Rooms)
+		}
+
+		bob.wants(`{"ok":{}}`, `{"cmd":"forget","room":"@alice+bob"}`)
+		third := alice.says("@alice+bob", "3")
+		if page := bob.rooms(); len(page.Rooms) != 1 || page.Rooms[0].Unread != 1 {
+			t.Errorf("the rooms of bob, who has forgotten this one, are %+v, want one message unread", page.Rooms)
+		}
+		bob.wants(`{"ok":{"pos":"`+third+`"}}`, `{"cmd":"join","room":"@alice+bob"}`)
+		answer := bob.says("@alice+bob", "4")
+		h.wantsInbox("alice", `{"type":"direct","room":"@alice+bob","pos":"`+answer+`","from":"bob"}`)
+	})
+}
+
+// What somebody says is read by them, if what was said before is.
+func TestDirectMessageIsReadByItsSender(t *testing.T) {
+	inHouse(t, func(h *house) {
+		alice, bob := h.enter("alice", chat.AllRights{}), h.enter("bob", chat.AllRights{}, "@alice+bob")
+		alice.ask(`{"cmd":"join","user":"bob"}`)
+		has := func(p *person, unread int) {
+			t.Helper()
+			if page := p.rooms(); len(page.Rooms) != 1 || page.Rooms[0].Unread != unread {
+				t.Errorf("the rooms are %+v, want %d unread", page.Rooms, unread)
+			}
+		}
+		alice.says("@alice+bob", "1")
+		alice.says("@alice+bob", "2")
+		has(alice, 0)
+		has(bob, 2)
+		bob.says("@alice+bob", "3") // and has not said how far he has read
+		has(alice, 1)
+		has(bob, 3)
+	})
+}
+
+// An acknowledged direct message waits for its reader. When the inbox cannot be
+// reached, it is not acknowledged, and sent again it is delivered, once.
+func TestDirectMessageWaits(t *testing.T) {
+	inHouse(t, func(h *house) {
+		alice := h.enter("alice", chat.AllRights{}, "@alice+bob")
+		h.log.refuses = "@bob"
+		const publish = `{"cmd":"publish","room":"@alice+bob","key":"k","data":1}`
+		alice.fails(protocol.Unavailable, publish)
+		h.wantsInbox("bob")
+		h.log.refuses = ""
+		pos := alice.says("@alice+bob", "k")
+		h.wantsInbox("bob", direct(pos))
+		time.Sleep(time.Second)
+		if again := alice.says("@alice+bob", "k"); again != pos {
+			t.Errorf("sent again it has the position %s, want %s", again, pos)
+		}
+		h.wantsInbox("bob", direct(pos))
+	})
+}
+
+// A direct room of others is forbidden, whether it has been used or not.
+func TestForeignDirectRoom(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.enter("alice", chat.AllRights{}, "@alice+bob").says("@alice+bob", "1")
+		mallory := h.enter("mallory", chat.AllRights{})
+		for _, command := range []string{`{"cmd":"join","room":%q}`, `{"cmd":"read","room":%q,"pos":"0-0"}`, `{"cmd":"read","room":%q,"pos":"9-9"}`, `{"cmd":"publish","room":%q,"data":1}`, `{"cmd":"history","room":%q}`} {
+			used, unused := mallory.ask(command, "@alice+bob"), mallory.ask(command, "@alice+carol")
+			if used != unused || !strings.Contains(used, `"error"`) {
+				t.Errorf("%s is answered with %s where something was said, else with %s", command, used, unused)
+			}
+		}
+	})
+}
+
+// Contacts refuse whoever writes to somebody listed, or know nothing.
+type contacts map[chat.UserID]error
+
+func (c contacts) MayWrite(_ context.Context, from, to chat.UserID) error {
+	if from != "alice" {
+		return nil
+	}
+	return c[to]
+}
+
+var (
+	errBlocked = &protocol.Error{Code: protocol.Forbidden, Message: "you may not write to this user"}
+	errUnknown = fmt.Errorf("contacts: %w", chat.ErrUnavailable)
+)
+
+// Who may not write to somebody says nothing in their direct room, and does not
+// learn whether they are there.
+func TestBlockedDirectRoom(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.limits.Contacts = contacts{"bob": errBlocked, "carol": errUnknown}
+		alice, bob := h.enter("alice", chat.AllRights{}), h.enter("bob", chat.AllRights{}, "@bob")
+		alice.wants(`{"ok":{"room":"@alice+bob","pos":"0-0"}}`, `{"cmd":"join","user":"bob","members":true}`)
+		bob.wants(`{"ok":{"pos":"0-0"}}`, `{"cmd":"join","room":"@alice+bob"}`)
+		for _, command := range []string{`"publish","data":1`, `"signal","data":1`, `"presence"`} {
+			alice.wants(`{"error":{"code":"forbidden","message":"you may not write to this user"}}`, `{"cmd":%s,"room":"@alice+bob"}`, command)
+		}
+		alice.wants(`{"ok":{"messages":[],"more":false}}`, `{"cmd":"history","room":"@alice+bob"}`)
+		if heard := append(bob.heard(`{"push":"message"`), bob.heard(`{"push":"signal"`)...); len(heard) > 0 {
+			t.Errorf("bob heard %v", heard)
+		}
+		if heard := alice.heard(`{"push":"member"`); len(heard) > 0 {
+			t.Errorf("alice heard %v", heard)
+		}
+		h.wantsInbox("bob")
+		bob.says("@alice+bob", "1")
+
+		alice.wants(`{"ok":{"room":"@alice+carol","pos":"0-0"}}`, `{"cmd":"join","user":"carol"}`)
+		alice.fails(protocol.Unavailable, `{"cmd":"publish","room":"@alice+carol","data":1}`)
+	})
+}
+
+// A full list of rooms keeps nobody from being written to.
+func TestDirectMessageToAFullList(t *testing.T) {
+	inHouse(t, func(h *house) {
+		bob := h.enter("bob", chat.AllRights{})
+		for n := range h.limits.RoomList {
+			bob.ask(`{"cmd":"read","room":"room-%d","pos":"0-0"}`, n)
+		}
+		pos := h.enter("alice", chat.AllRights{}, "@alice+bob").says("@alice+bob", "1")
+		h.wantsInbox("bob", direct(pos))
+		if page := bob.rooms(); len(page.Rooms) != h.limits.RoomList {
+			t.Errorf("bob has %d rooms, want %d", len(page.Rooms), h.limits.RoomList)
+		}
+	})
+}
