@@ -129,11 +129,11 @@ func TestApplicationIsAway(t *testing.T) {
 				if asked < 60 || asked > 240 {
 					t.Errorf("asked %d times within an hour, want it to be about every half a minute", asked)
 				}
-				if got := testutil.ToFloat64(count.Webhooks.WithLabelValues("away")); int(got) != asked {
-					t.Errorf("%v times away, want %d", got, asked)
+				if got := int(testutil.ToFloat64(count.Webhooks.WithLabelValues("away"))); got != asked && got != asked-1 { // one may be under way
+					t.Errorf("%d times away, want %d", got, asked)
 				}
 				back.Store(true)
-				time.Sleep(time.Minute + time.Second)
+				time.Sleep(time.Minute + 10*time.Second)
 				told := app.heard(t)[asked:]
 				if len(told) != 20 || q.Backlog() != 0 {
 					t.Fatalf("told %d events when it was back, %d wait; want all 20", len(told), q.Backlog())
@@ -283,7 +283,7 @@ func TestEventOfYesterday(t *testing.T) {
 		if got := q.Backlog(); got != 2 {
 			t.Errorf("%d wait after 23 hours, want 2", got)
 		}
-		time.Sleep(time.Hour + time.Second)
+		time.Sleep(time.Hour + 2*time.Second)
 		if got := q.Backlog(); got != 1 || testutil.ToFloat64(count.SetAside) != 1 {
 			t.Errorf("%d wait after a day, want 1", got)
 		}
