@@ -23,10 +23,10 @@ import (
 	"github.com/chatring/chatring/app/redisstore"
 )
 
-// nodeRules is what scripts/redis lets a node do.
+// nodeRules is what scripts/redis lets a node do for the rooms' logs.
 func nodeRules(t *testing.T) []string {
 	t.Helper()
-	return rulesOf(t, "rules")
+	return rulesOf(t, "log")
 }
 
 // rulesOf is what scripts/redis says about some of them.

@@ -14,29 +14,30 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/redisconn"
 )
 
 var (
 	//go:embed queue_take.lua
-	takeSource string
+	queueTakeSource string
 	//go:embed queue_aside.lua
-	asideSource string
+	queueAsideSource string
 	//go:embed queue_add.lua
-	addSource string
+	queueAddSource string
 	//go:embed queue_tidy.lua
-	tidySource string
+	queueTidySource string
 
-	takeScript  = redis.NewScript(takeSource)
-	asideScript = redis.NewScript(asideSource)
-	addScript   = redis.NewScript(addSource)
-	tidyScript  = redis.NewScript(tidySource)
+	queueTakeScript  = newScript(queueTakeSource)
+	queueAsideScript = newScript(queueAsideSource)
+	queueAddScript   = newScript(queueAddSource)
+	queueTidyScript  = newScript(queueTidySource)
 )
 
 // ErrQueueFull says that too many entries wait in a queue for another one.
 var ErrQueueFull = errors.New("too many entries wait in the queue")
 
-// group is the one consumer group of each queue: all nodes are in it.
-const group = "nodes"
+// queueGroup is the one consumer group of each queue: all nodes are in it.
+const queueGroup = "nodes"
 
 // Bounds of an entry that is handed to a handler, beside QueueOptions.Longest.
 const (
@@ -124,6 +125,7 @@ type Queue struct {
 
 	// Owned by Run.
 	complained time.Time
+	reported   time.Time
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -160,7 +162,7 @@ type entry struct {
 func (s *Store) Queue(o QueueOptions) *Queue {
 	o.setDefaults()
 	return &Queue{
-		store: s, options: o, key: prefix + o.Name,
+		store: s, options: o, key: redisconn.Prefix + o.Name,
 		wake: make(chan struct{}, 1), lanes: make(map[string]chan struct{}),
 	}
 }
@@ -175,7 +177,9 @@ func (q *Queue) readerKey() string { return q.key + ":reader" }
 func (q *Queue) Stats() QueueStats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.stats
+	s := q.stats
+	s.Reading = time.Now().Before(q.until)
+	return s
 }
 
 // Add adds an entry and returns its ID. The error is ErrQueueFull, or what
@@ -185,7 +189,7 @@ func (q *Queue) Add(ctx context.Context, fields map[string]string) (id string, e
 	for name, value := range fields {
 		args = append(args, name, value)
 	}
-	reply, err := q.store.run(ctx, addScript, []string{q.key}, args...)
+	reply, err := q.store.run(ctx, queueAddScript, []string{q.key}, args...)
 	switch {
 	case redis.HasErrorPrefix(err, "FULL"):
 		return "", ErrQueueFull
@@ -280,8 +284,8 @@ func (q *Queue) turn(ctx context.Context, after string, more bool) (t turn, err 
 		count = 0
 	}
 	asked := time.Now()
-	reply, err := q.store.run(ctx, takeScript, []string{q.key, q.readerKey()},
-		group, o.Consumer, o.Lease.Milliseconds(), count, bytes, o.Longest, maxEntryFields, after)
+	reply, err := q.store.run(ctx, queueTakeScript, []string{q.key, q.readerKey()},
+		queueGroup, o.Consumer, o.Lease.Milliseconds(), count, bytes, o.Longest, maxEntryFields, after)
 	if err != nil {
 		return t, err
 	}
@@ -491,7 +495,7 @@ func (q *Queue) remove(ctx context.Context, handled []*entry) error {
 		ids[i] = e.id
 	}
 	_, err := q.store.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.XAck(ctx, q.key, group, ids...)
+		pipe.XAck(ctx, q.key, queueGroup, ids...)
 		pipe.XDel(ctx, q.key, ids...)
 		return nil
 	})
@@ -510,8 +514,8 @@ func (q *Queue) remove(ctx context.Context, handled []*entry) error {
 func (q *Queue) setAside(ctx context.Context, e *entry) error {
 	o := &q.options
 	why := strings.ToValidUTF8(e.why[:min(len(e.why), maxWhy)], "")
-	reply, err := q.store.run(ctx, asideScript, []string{q.key, q.deadKey()},
-		group, o.Consumer, e.id, why, o.Kept, o.Longest, maxEntryFields)
+	reply, err := q.store.run(ctx, queueAsideScript, []string{q.key, q.deadKey()},
+		queueGroup, o.Consumer, e.id, why, o.Kept, o.Longest, maxEntryFields)
 	if err != nil {
 		return err
 	}
@@ -521,7 +525,8 @@ func (q *Queue) setAside(ctx context.Context, e *entry) error {
 		q.stats.SetAside++
 	}
 	q.mu.Unlock()
-	if reply == int64(1) {
+	if reply == int64(1) && time.Since(q.reported) >= time.Second { // they may come in thousands
+		q.reported = time.Now()
 		o.Log.Warn("an entry of a queue was set aside", "queue", o.Name, "id", e.id, "why", why)
 	}
 	return nil
@@ -529,7 +534,7 @@ func (q *Queue) setAside(ctx context.Context, e *entry) error {
 
 // tidy removes consumers that are over; with "leave", this one as well.
 func (q *Queue) tidy(ctx context.Context, leave string) {
-	if _, err := q.store.run(ctx, tidyScript, []string{q.key, q.readerKey()}, group, q.options.Consumer, leave); err != nil && !errors.Is(err, redis.Nil) {
+	if _, err := q.store.run(ctx, queueTidyScript, []string{q.key, q.readerKey()}, queueGroup, q.options.Consumer, leave); err != nil {
 		q.complain(ctx, "a queue cannot be tidied", err)
 	}
 }
