@@ -429,8 +429,15 @@ func TestQueuePoison(t *testing.T) {
 			continue
 		}
 		why = slices.Delete(why, i, i+1)
-		if size := len(fmt.Sprint(d.Values)); size > 2000 {
-			t.Errorf("what was set aside takes %d bytes", size)
+	}
+	raw, err := q.Do(t.Context(), "XRANGE", "chatring:ingress:dead", "-", "+").Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range raw {
+		words := d.([]any)[1].([]any)
+		if size := len(fmt.Sprint(words)); len(words) > 28 || size > 1000 {
+			t.Errorf("what was set aside has %d names and values, and takes %d bytes", len(words), size)
 		}
 	}
 	if s := n.Stats(); s.SetAside != 6 || s.Handled != 2 || s.Waiting != 0 || s.Pending != 0 {
@@ -458,9 +465,22 @@ func TestQueueDeaths(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].RetryCount > 1 {
 		t.Fatalf("pending after five orderly ends: %v, %v", all, err)
 	}
-	if err := q.Do(t.Context(), "XCLAIM", "chatring:ingress", "nodes", "dead", 0, all[0].ID, "RETRYCOUNT", 3).Err(); err != nil {
-		t.Fatal(err)
+	given := func(times int) { // to one who died then
+		if err := q.Do(t.Context(), "XCLAIM", "chatring:ingress", "nodes", "dead", 0, all[0].ID, "RETRYCOUNT", times).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
+	given(2)
+	stop := run(t, q.queue(redisstore.QueueOptions{Attempts: 3, Handle: func(ctx context.Context, _ string, _ map[string]string) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}}))
+	wait(t, "another to be given it", func() bool {
+		all, err := q.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: "chatring:ingress", Group: "nodes", Start: "-", End: "+", Count: 10}).Result()
+		return err == nil && len(all) == 1 && all[0].RetryCount == 3
+	})
+	stop()
+	given(3)
 	q.add(2, 2)
 	run(t, q.queue(redisstore.QueueOptions{Attempts: 3}))
 	wait(t, "the end", q.isEmpty)
