@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,24 +14,15 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/chatring/chatring/app/bookmarks"
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/chattest"
 	"github.com/chatring/chatring/app/redisbroker"
-	"github.com/chatring/chatring/app/redisconn"
-	"github.com/chatring/chatring/app/redisstore"
 )
 
 // nodeRules is what scripts/redis lets a node do for the rooms' logs.
 func nodeRules(t *testing.T) []string {
 	t.Helper()
-	return rulesOf(t, "log")
-}
-
-// rulesOf is what scripts/redis says about some of them.
-func rulesOf(t *testing.T, which string) []string {
-	t.Helper()
-	out, err := exec.Command("../../scripts/redis", "rules", which).Output()
+	out, err := exec.Command("../../scripts/redis", "rules", "log").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,19 +69,6 @@ func TestRights(t *testing.T) {
 			return newBroker(t, o)
 		}
 	})
-	t.Run("bookmarks", func(t *testing.T) {
-		chattest.TestBookmarks(t, func(t *testing.T) (bookmarks.Store, chat.Broker) {
-			o := startGuarded(t, rules, used)
-			o.AppID = "1111"
-			connection, err := redisconn.Options(o.URL, "", "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			store := redisstore.New(connection)
-			t.Cleanup(func() { _ = store.Close() })
-			return redisstore.Bookmarks{Store: store}, newBroker(t, o)
-		})
-	})
 	t.Run("what the suite leaves out", func(t *testing.T) {
 		o := startGuarded(t, rules, used)
 		o.KeyWindow = 100 * time.Millisecond
@@ -115,9 +92,8 @@ func TestRights(t *testing.T) {
 			}
 		}
 	})
-	stores := rulesOf(t, "stores") // redisstore looks after them
 	for _, rule := range rules {
-		if command, ok := strings.CutPrefix(rule, "+"); ok && !used[command] && !slices.Contains(stores, rule) {
+		if command, ok := strings.CutPrefix(rule, "+"); ok && !used[command] {
 			t.Errorf("%s is allowed, and nobody uses it", command)
 		}
 	}

@@ -23,18 +23,18 @@ import (
 func TestBookmarks(t *testing.T) {
 	chattest.TestBookmarks(t, func(t *testing.T) (bookmarks.Store, chat.Broker) {
 		t.Parallel()
-		return openBookmarks(t, chattest.StartRedis(t))
+		return openBookmarks(t, asNode(startGuarded(t)))
 	})
 }
 
-// openBookmarks returns the lists in a Redis, and a broker whose logs are there.
-func openBookmarks(t testing.TB, r *chattest.Redis) (redisstore.Bookmarks, *redisbroker.Broker) {
+// openBookmarks returns the lists in the Redis at an address, and a broker whose logs are there.
+func openBookmarks(t testing.TB, url string) (redisstore.Bookmarks, *redisbroker.Broker) {
 	t.Helper()
-	log, err := redisbroker.New(redisbroker.Options{URL: r.URL(), AppID: "1111", Log: slog.New(slog.DiscardHandler)})
+	log, err := redisbroker.New(redisbroker.Options{URL: url, AppID: "1111", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := redisconn.Options(r.URL(), "", "")
+	o, err := redisconn.Options(url, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestListIsOneQuestion(t *testing.T) {
 	t.Parallel()
 	const rooms, said = 200, 5
 	r := chattest.StartRedis(t)
-	store, log := openBookmarks(t, r)
+	store, log := openBookmarks(t, r.URL())
 	chattest.RunBroker(t, log, chattest.NewRecorder())
 	fill(t, store, log, rooms, said, []byte(`"hi"`))
 	if _, err := store.List(t.Context(), "alice"); err != nil { // the script is loaded
@@ -110,7 +110,7 @@ func TestListIsOneQuestion(t *testing.T) {
 func TestTrimmedLogCountsAtMost(t *testing.T) {
 	t.Parallel()
 	r := chattest.StartRedis(t)
-	store, log := openBookmarks(t, r)
+	store, log := openBookmarks(t, r.URL())
 	chattest.RunBroker(t, log, chattest.NewRecorder())
 	fill(t, store, log, 1, 10, []byte(`1`))
 	for _, c := range []struct {
@@ -132,7 +132,7 @@ func TestTrimmedLogCountsAtMost(t *testing.T) {
 func TestMarkerFollowsARewoundLog(t *testing.T) {
 	t.Parallel()
 	r := chattest.StartRedis(t)
-	store, log := openBookmarks(t, r)
+	store, log := openBookmarks(t, r.URL())
 	chattest.RunBroker(t, log, chattest.NewRecorder())
 	fill(t, store, log, 1, 3, []byte(`1`))
 	said, err := log.ReadAfter(t.Context(), "room-0", chat.Position{}, 10)
@@ -168,7 +168,7 @@ func BenchmarkList(b *testing.B) {
 	for _, rooms := range []int{200, 500} {
 		for _, bytes := range []int{100, 4000} {
 			b.Run(fmt.Sprintf("%d rooms, %dB", rooms, bytes), func(b *testing.B) {
-				store, log := openBookmarks(b, chattest.StartRedis(b))
+				store, log := openBookmarks(b, chattest.StartRedis(b).URL())
 				chattest.RunBroker(b, log, chattest.NewRecorder())
 				fill(b, store, log, rooms, 20, []byte(`"`+strings.Repeat("x", bytes)+`"`))
 				for b.Loop() {

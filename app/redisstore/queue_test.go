@@ -653,10 +653,10 @@ func BenchmarkQueue(b *testing.B) {
 }
 
 // useQueue does all that a node does with a queue.
-func useQueue(t *testing.T, r guarded) {
-	q := newQueueTest(t, r.operator)
+func useQueue(t *testing.T, r *chattest.Redis) {
+	q := newQueueTest(t, r.URL())
 	for i := range 2 {
-		n := q.queueAt(r.node, redisstore.QueueOptions{Attempts: 1, Handle: func(context.Context, string, map[string]string) error {
+		n := q.queueAt(asNode(r), redisstore.QueueOptions{Attempts: 1, Handle: func(context.Context, string, map[string]string) error {
 			return fmt.Errorf("%w: try %d", chat.ErrPoison, i)
 		}})
 		stop := run(t, n)
@@ -672,7 +672,7 @@ func useQueue(t *testing.T, r guarded) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := q.queueAt(r.node, redisstore.QueueOptions{})
+	n := q.queueAt(asNode(r), redisstore.QueueOptions{})
 	run(t, n)
 	wait(t, "an entry to be taken over", func() bool { return q.isEmpty() && n.Stats().TakenOver == 1 })
 	wait(t, "the dead node to be forgotten", func() bool { return len(q.consumers()) == 1 })

@@ -2,10 +2,7 @@ package redisstore_test
 
 import (
 	"context"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -35,7 +32,7 @@ const password = "hunter2"
 // the end of the test complains of what it refused.
 func startGuarded(t *testing.T) *chattest.Redis {
 	t.Helper()
-	r := chattest.StartRedis(t, append([]string{"--user", "chatring", "on", ">" + password}, rulesOf(t, "rules")...)...)
+	r := chattest.StartRedis(t, append([]string{"--user", "chatring", "on", ">" + password}, rulesOf(t, "")...)...)
 	t.Cleanup(func() {
 		c := redis.NewClient(&redis.Options{Addr: r.Addr})
 		defer c.Close()
@@ -50,40 +47,17 @@ func startGuarded(t *testing.T) *chattest.Redis {
 	return r
 }
 
+// asNode is the URL by which a node reaches a guarded Redis.
+func asNode(r *chattest.Redis) string { return "redis://chatring:" + password + "@" + r.Addr }
+
 // newStore returns a store that reaches a guarded Redis as a node does.
 func newStore(t *testing.T, r *chattest.Redis) *redisstore.Store {
 	t.Helper()
-	o, err := redisconn.Options("redis://chatring:"+password+"@"+r.Addr, "", "")
+	o, err := redisconn.Options(asNode(r), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := redisstore.New(o)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
-}
-
-var redisCall = regexp.MustCompile(`redis\.call\('([A-Z]+)'`)
-
-// Every test here runs with a node's rights. Beyond them, nothing is allowed that
-// no script calls.
-func TestRights(t *testing.T) {
-	scripts, err := filepath.Glob("*.lua")
-	if err != nil || len(scripts) == 0 {
-		t.Fatalf("scripts: %v, %v", scripts, err)
-	}
-	called := make(map[string]bool)
-	for _, name := range scripts {
-		source, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, call := range redisCall.FindAllStringSubmatch(string(source), -1) {
-			called["+"+strings.ToLower(call[1])] = true
-		}
-	}
-	for _, rule := range rulesOf(t, "stores") {
-		if !called[rule] {
-			t.Errorf("%s is allowed, and no script calls it", rule)
-		}
-	}
 }
