@@ -20,6 +20,7 @@ import (
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/cluster"
 	"github.com/chatring/chatring/app/config"
+	"github.com/chatring/chatring/app/friends"
 	"github.com/chatring/chatring/app/gateway"
 	"github.com/chatring/chatring/app/home"
 	"github.com/chatring/chatring/app/hub"
@@ -45,6 +46,7 @@ type node struct {
 	serving *http.Server
 	ops     *http.Server // nil: none
 	cluster *cluster.Cluster
+	friends *friends.Friends
 	hub     *hub.Hub
 	store   *redisstore.Store // nil: all is in memory
 }
@@ -92,6 +94,7 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 		defer end() // what the nodes say opens rooms: it ends before the hub
 		return n.cluster.Run(talk)
 	})
+	parts.Go(func() error { return n.friends.Run(life) })
 	if n.keys != nil {
 		parts.Go(func() error { return n.keys.Run(life) })
 	}
@@ -159,6 +162,9 @@ func build(c config.Config) (*node, error) {
 		return nil, err
 	}
 	n := &node{config: c, count: count, health: api.NewHealth(broker.Check)}
+	if n.store, err = newStore(c); err != nil {
+		return nil, err
+	}
 	var authenticator auth.Authenticator = auth.Dev{}
 	if c.Auth.Mode != "dev" {
 		if n.keys, err = newJWT(c); err != nil {
@@ -170,13 +176,13 @@ func build(c config.Config) (*node, error) {
 		Rooms: c.Room.Max, Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace, Rest: c.Room.Rest, Gather: c.Room.Gather,
 		RetentionAge: c.Retention.Age, Node: c.APPID,
+		Occupied: func(room chat.RoomID, occupied bool) { n.friends.Occupied(room, occupied) },
 	}, &count.Hub)
+	n.connectFriends(broker)
 	n.cluster = cluster.New(n.hub, c.APPID)
-	if n.store, err = newStore(c); err != nil {
-		return nil, err
-	}
 	options := gatewayOptions(c)
 	options.Session.Bookmarks = n.bookmarks(broker)
+	options.Session.Modules = n.modules()
 	if err := n.askApplication(&options); err != nil {
 		return nil, err
 	}
@@ -234,6 +240,15 @@ func (n *node) bookmarks(log chat.Broker) bookmarks.Store {
 		return memstore.NewBookmarks(log)
 	}
 	return redisstore.Bookmarks{Store: n.store}
+}
+
+// modules are those whose commands this node answers.
+func (n *node) modules() map[string]session.Module {
+	all := make(map[string]session.Module)
+	if n.config.Serves(friends.Name) {
+		all[friends.Name] = n.friends
+	}
+	return all
 }
 
 func newJWT(c config.Config) (*auth.JWT, error) {

@@ -289,13 +289,14 @@ type Client struct {
 
 // A Frame is anything that a client hears.
 type Frame struct {
-	Push, Room, Pos, From, Key, Session, Shard, User, Event, Code string
-	ID                                                            int
-	Recovered                                                     bool
-	Missed                                                        int
-	Data                                                          json.RawMessage
-	OK                                                            json.RawMessage `json:"ok"`
-	Error                                                         *struct {
+	Push, Room, Pos, From, Key, Session, Shard, User, Event, Code, State, Status string
+	ID                                                                           int
+	LastSeen                                                                     int64 `json:"last_seen"`
+	Recovered                                                                    bool
+	Missed                                                                       int
+	Data                                                                         json.RawMessage
+	OK                                                                           json.RawMessage `json:"ok"`
+	Error                                                                        *struct {
 		Code, Message string
 		Temporary     bool
 		RetryAfterMS  int `json:"retry_after_ms"`
