@@ -41,21 +41,17 @@ type door struct {
 func openDoor(t *testing.T, vars ...string) *door {
 	t.Helper()
 	d := &door{asked: make(chan *http.Request, 1000)}
-	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/healthz" {
-			d.asked <- r
-		}
+	node := behindDoor(t, "ws1", func(w http.ResponseWriter, r *http.Request) {
+		d.asked <- r
 		if strings.HasSuffix(r.URL.Path, "/full") {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		_, _ = io.WriteString(w, "here")
-	}))
-	t.Cleanup(node.Close)
+	})
 	d.address = freeAddress(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "haproxy", "-db", "-f", filepath.Join(repository(t), "haproxy", "haproxy.cfg"))
 	cmd.Env = append(append(os.Environ(),
-		"WS1_ADDR="+node.Listener.Addr().String(), "BIND_HTTP="+d.address, "BIND_ADMIN="+freeAddress(t), "BIND_NODES="+freeAddress(t),
+		"WS1_ADDR="+node, "BIND_HTTP="+d.address, "BIND_ADMIN="+freeAddress(t), "BIND_NODES="+freeAddress(t),
 		"HAPROXY_SOCK="+filepath.Join(t.TempDir(), "sock"), "HAPROXY_MAXCONN=500", "FRONT_MAXCONN=400", "SOCKETS_MAX=300",
 	), vars...)
 	var log bytes.Buffer
@@ -79,6 +75,20 @@ func openDoor(t *testing.T, vars ...string) *door {
 		return resp.StatusCode == http.StatusOK
 	})
 	return d
+}
+
+// behindDoor starts a node of a test's own, which is always well and gives its
+// name to whoever asks, and returns its address.
+func behindDoor(t *testing.T, name string, asked http.HandlerFunc) string {
+	t.Helper()
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			asked(w, r)
+		}
+		_, _ = io.WriteString(w, name)
+	}))
+	t.Cleanup(node.Close)
+	return node.Listener.Addr().String()
 }
 
 func freeAddress(t *testing.T) string {
