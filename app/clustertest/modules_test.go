@@ -29,8 +29,8 @@ func TestFriendsMove(t *testing.T) {
 
 	c.script("scripts/up", "--friends", "2")
 	own := []string{"10001", "10002"}
-	edit(t, cfg, "#setenv FRIENDS1_ADDR friends1:8080", fmt.Sprintf("setenv FRIENDS1_ADDR 127.0.0.1:%d", c.port+21))
-	edit(t, cfg, "#setenv FRIENDS2_ADDR friends2:8080", fmt.Sprintf("setenv FRIENDS2_ADDR 127.0.0.1:%d", c.port+22))
+	edit(t, cfg, "#setenv FRIENDS1_ADDR chatring-friends-1:8080", fmt.Sprintf("setenv FRIENDS1_ADDR 127.0.0.1:%d", c.port+21))
+	edit(t, cfg, "#setenv FRIENDS2_ADDR chatring-friends-2:8080", fmt.Sprintf("setenv FRIENDS2_ADDR 127.0.0.1:%d", c.port+22))
 	c.reload(cfg)
 	c.waitFriends(own)
 	moved := map[string]*Client{}

@@ -87,7 +87,7 @@ func TestHostile(t *testing.T) {
 	t.Setenv("CHATRING_GATEWAY_SOCKETS_PER_USER", fmt.Sprint(socketsPerUser))
 	t.Setenv("WS_RATE_PER_IP", fmt.Sprint(socketRate))
 	t.Setenv("WS_CONN_PER_IP", "200")
-	t.Setenv("API_RATE_PER_IP", "500")
+	t.Setenv("WEB_RATE_PER_IP", "500")
 	c := clustertest.Start(t, nodes)
 	strict := startNode(t, c, append(strictSettings(t), "APPID=8888")...)
 	limited := startNode(t, c, "APPID=9999", "CHATRING_AUTH_MODE=dev")
