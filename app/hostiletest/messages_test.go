@@ -89,8 +89,8 @@ var messages = []hostile{
 		run: badRooms("a\r\nSET x 1", "a b", "../x", "{a}{b}", "chat:*", "", strings.Repeat("a", 65), "\U0001F600", "שלום", "a\x00b", "a\nb", "-a", ".", "..", "_a", "a%2fb", "a\u0301", "Ａ", "a\u202eb"),
 	},
 	{
-		id: "M04", sent: "rooms named like keys and channels inside: `chatring:{lobby}:log`, `node:1111:1`, `__probe`, `presence:lobby`, `@mallory`", answer: "`bad_room`",
-		run: badRooms("chatring:{lobby}:log", "{lobby}:keys", "node:1111:1", "__probe", "presence:lobby", "@mallory", "lobby:log", "__keyspace@0__:lobby"),
+		id: "M04", sent: "rooms named like keys and channels inside: `chatring:{lobby}:log`, `node:1111:1`, `__probe`, `presence:lobby`, `@mallory+`", answer: "`bad_room`",
+		run: badRooms("chatring:{lobby}:log", "{lobby}:keys", "node:1111:1", "__probe", "presence:lobby", "@mallory+", "lobby:log", "__keyspace@0__:lobby"),
 	},
 	{id: "M05", sent: "a message under the same key again: on the same socket, by two nodes at once, after a new connection", answer: "the same position each time, and members hear it once", run: sentAgain},
 	{
@@ -109,13 +109,8 @@ var messages = []hostile{
 	{id: "M07", sent: "since 0-0, -1, 2^64, a future position, another epoch, odd spellings", answer: "everything; `bad_position` for what is no position; `recovered: false` for one that the room does not have", run: resumed},
 	{id: "M08", sent: "history with limits of 10^9, 10^19, 0, -1; both ends at once", answer: "256 messages at the most; `bad_request`", run: historyLimits},
 	{
-		id: "M09", sent: "every command to a room that is not joined, and to somebody's inbox", answer: "`not_joined`; `bad_room`",
-		run: fails(
-			wrong{`{"id":1,"cmd":"publish","room":"elsewhere","data":1}`, 1, "not_joined"}, wrong{`{"id":2,"cmd":"signal","room":"elsewhere","data":1}`, 2, "not_joined"},
-			wrong{`{"id":3,"cmd":"history","room":"elsewhere"}`, 3, "not_joined"}, wrong{`{"id":4,"cmd":"presence","room":"elsewhere"}`, 4, "not_joined"},
-			wrong{`{"id":5,"cmd":"leave","room":"elsewhere"}`, 5, "not_joined"}, wrong{`{"id":6,"cmd":"publish","room":"@listener","data":1}`, 6, "bad_room"},
-			wrong{`{"id":7,"cmd":"join","room":%q}`, 7, "already_joined"},
-		),
+		id: "M09", sent: "every command to a room that is not joined, to somebody's inbox, to a direct room of others in which something was said, and to one in which nothing was", answer: "`not_joined`; `forbidden`, or what it is everywhere: the same for both",
+		run: foreign,
 	},
 	{id: "M10", sent: "1,000 messages at once by one user on 10 sockets; 20,000 by one socket that does not heed the answers", answer: "`rate_limited` with `retry_after_ms`, counted for the user; 4429. Another user is served", run: hasty},
 	{id: "M11", sent: "a join of 10,000 rooms on one socket; 200 sockets of one user", answer: "`too_many_rooms` after 128; 429 `too_many_sockets` with `Retry-After` after 50, while others are let in", alone: true, run: greedy},
@@ -134,6 +129,78 @@ var messages = []hostile{
 		},
 	},
 	{id: "M15", sent: "500 signals at once, as of somebody who types", answer: "`ok` each; members hear the first, then one every 250 ms at the most, and the last", run: twitching},
+	{id: "M20", sent: "markers in 600 rooms; positions that a room has not reached, or that are none; a page of 10^9 rooms, and one after no page", answer: "`too_many_rooms` after 500; `bad_position`; 200 rooms at the most; `bad_request`", run: hoarding},
+}
+
+// foreign looks for the rooms of others.
+func foreign(s *scene) {
+	fails(
+		wrong{`{"id":1,"cmd":"publish","room":"elsewhere","data":1}`, 1, "not_joined"}, wrong{`{"id":2,"cmd":"signal","room":"elsewhere","data":1}`, 2, "not_joined"},
+		wrong{`{"id":3,"cmd":"history","room":"elsewhere"}`, 3, "not_joined"}, wrong{`{"id":4,"cmd":"presence","room":"elsewhere"}`, 4, "not_joined"},
+		wrong{`{"id":5,"cmd":"leave","room":"elsewhere"}`, 5, "not_joined"}, wrong{`{"id":6,"cmd":"publish","room":"@listener","data":1}`, 6, "not_joined"},
+		wrong{`{"id":7,"cmd":"join","room":%q}`, 7, "already_joined"}, wrong{`{"id":8,"cmd":"join","room":"@listener"}`, 8, "forbidden"},
+		wrong{`{"id":9,"cmd":"read","room":"@listener","pos":"0-0"}`, 9, "forbidden"}, wrong{`{"id":10,"cmd":"join","user":"` + s.user + `"}`, 10, "bad_room"},
+	)(s)
+	victim := Connect(s.T, s.from, s.cluster.Node(2)).Upgrade(Handshake("/ws/chat/"+s.room+"?user=victim", nil), nil)
+	victim.Ask(1, `{"cmd":"join","user":"friend"}`)
+	if f := victim.Ask(2, `{"cmd":"publish","room":"@friend+victim","data":"secret"}`); f.Error != nil {
+		s.Fatalf("a direct message is answered with %+v", f.Error)
+	}
+	p := s.upgraded(s.cluster.Front())
+	for n, command := range []string{
+		`"join"`, `"publish","data":1`, `"history"`, `"presence"`, `"signal","data":1`, `"leave"`,
+		`"read","pos":"0-0"`, `"read","pos":"1-0"`, `"forget"`,
+	} {
+		used := p.Ask(100+2*n, `{"cmd":`+command+`,"room":%q}`, "@friend+victim")
+		unused := p.Ask(101+2*n, `{"cmd":`+command+`,"room":%q}`, "@stranger+victim")
+		was, is := fmt.Sprintf("%s %+v", used.OK, used.Error), fmt.Sprintf("%s %+v", unused.OK, unused.Error)
+		if was != is {
+			s.Errorf("%s is answered with %s where something was said, else with %s", command, was, is)
+		}
+		if used.Error == nil && command != `"forget"` {
+			s.Errorf("%s is answered with %s", command, used.OK)
+		}
+	}
+	if f := p.Ask(200, `{"cmd":"rooms"}`); string(f.OK) != `{"rooms":[]}` {
+		s.Errorf("the rooms of a stranger are %s %+v", f.OK, f.Error)
+	}
+}
+
+// hoarding keeps rooms without end.
+func hoarding(s *scene) {
+	const most, rooms = 500, 600
+	p := s.upgraded(s.cluster.Node(1))
+	p.Push(joined(rooms, func(n int) []byte {
+		return message(fmt.Sprintf(`{"id":%d,"cmd":"read","room":"hoard-%d","pos":"0-0"}`, n+1, n))
+	}))
+	answers := map[string]int{}
+	for n := range rooms {
+		code := "ok"
+		if f := p.Reply(n + 1); f.Error != nil {
+			code = f.Error.Code
+		}
+		answers[code]++
+	}
+	if answers["ok"] != most || answers["too_many_rooms"] != rooms-most {
+		s.Errorf("%d rooms were answered with %v, want %d ok and then too_many_rooms", rooms, answers, most)
+	}
+	var page struct{ Rooms []json.RawMessage }
+	if err := json.Unmarshal(p.Ask(1000, `{"cmd":"rooms","limit":1000000000}`).OK, &page); err != nil || len(page.Rooms) != 200 {
+		s.Errorf("a page has %d rooms, %v; want 200", len(page.Rooms), err)
+	}
+	at := p.Ask(1001, `{"cmd":"publish","room":%q,"data":1}`, s.room)
+	var said struct{ Pos string }
+	if err := json.Unmarshal(at.OK, &said); err != nil {
+		s.Fatal(err)
+	}
+	fails(
+		wrong{`{"id":1,"cmd":"read","room":%q,"pos":"18446744073709551615-18446744073709551615"}`, 1, "bad_position"},
+		wrong{`{"id":2,"cmd":"read","room":%q,"pos":"` + said.Pos + `0"}`, 2, "bad_position"}, wrong{`{"id":3,"cmd":"read","room":%q,"pos":"1"}`, 3, "bad_position"},
+		wrong{`{"id":4,"cmd":"read","room":%q}`, 4, "bad_request"}, wrong{`{"id":5,"cmd":"read","room":%q,"pos":{}}`, 5, "bad_request"},
+		wrong{`{"id":6,"cmd":"rooms","after":"*"}`, 6, "bad_request"}, wrong{`{"id":7,"cmd":"rooms","after":"0-{a}"}`, 7, "bad_request"},
+		wrong{`{"id":8,"cmd":"rooms","limit":0}`, 8, "bad_request"}, wrong{`{"id":9,"cmd":"forget"}`, 9, "bad_room"},
+		wrong{`{"id":10,"cmd":"forget","room":%q,"hidden":true}`, 10, "bad_request"}, wrong{`{"id":11,"cmd":"read","room":%q,"pos":"0-0"}`, 11, "too_many_rooms"},
+	)(s)
 }
 
 func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
