@@ -41,10 +41,11 @@ var mayImport = map[string][]string{
 	"gateway":     {"chat", "protocol", "hub", "session", "auth", "metrics"},
 	"friends":     {"chat", "protocol", "session", "metrics"},
 	"api":         {"chat", "metrics"},
+	"services":    {"chat", "protocol", "hub", "auth", "metrics"},
 	"home":        {"chat", "metrics"},
 	"hooks":       {"chat", "protocol", "metrics"},
 	"chattest":    {"chat", "protocol", "metrics", "membroker", "memstore", "hub", "session", "bookmarks"},
-	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "redisconn", "redisstore", "memstore", "bookmarks", "friends", "hub", "cluster", "session", "gateway", "home", "api", "hooks"},
+	"main":        {"chat", "config", "web", "metrics", "auth", "membroker", "redisbroker", "redisconn", "redisstore", "memstore", "bookmarks", "friends", "hub", "cluster", "session", "gateway", "services", "protocol", "home", "api", "hooks"},
 	"friendstest": {"chat", "protocol", "friends"},
 	"clustertest": {},
 	"hostiletest": {"clustertest"},
@@ -66,9 +67,9 @@ var mayUse = map[string][]string{
 	"github.com/spf13/cobra":                                   {"main"},
 	"github.com/spf13/pflag":                                   {"config"},
 	"github.com/spf13/viper":                                   {"config"},
-	"golang.org/x/sync":                                        {"home", "main", "redisbroker"},
+	"golang.org/x/sync":                                        {"home", "main", "redisbroker", "services"},
 	"golang.org/x/sys":                                         {"loadtest", "main"},
-	"golang.org/x/time":                                        {"gateway", "session"},
+	"golang.org/x/time":                                        {"gateway", "services", "session"},
 }
 
 // badNames say nothing of what a package knows.

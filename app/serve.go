@@ -37,18 +37,19 @@ import (
 // A node is the parts, built and wired. The order of the fields is the order
 // in which they are taken down.
 type node struct {
-	config  config.Config
-	count   *metrics.Set
-	health  *api.Health
-	keys    *auth.JWT // nil: dev mode
-	home    *home.Guide
-	gateway *gateway.Gateway
-	serving *http.Server
-	ops     *http.Server // nil: none
-	cluster *cluster.Cluster
-	friends *friends.Friends
-	hub     *hub.Hub
-	store   *redisstore.Store // nil: all is in memory
+	config    config.Config
+	count     *metrics.Set
+	health    *api.Health
+	keys      *auth.JWT // nil: dev mode
+	home      *home.Guide
+	gateway   *gateway.Gateway
+	serving   *http.Server
+	ops       *http.Server // nil: none
+	cluster   *cluster.Cluster
+	broadcast *cluster.Broadcast
+	friends   *friends.Friends
+	hub       *hub.Hub
+	store     *redisstore.Store // nil: all is in memory
 }
 
 // serve runs a node until SIGTERM or an interrupt, and then drains it. A
@@ -92,7 +93,10 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 	parts.Go(func() error { return n.hub.Run(life) })
 	parts.Go(func() error {
 		defer end() // what the nodes say opens rooms: it ends before the hub
-		return n.cluster.Run(talk)
+		var talks errgroup.Group
+		talks.Go(func() error { return n.cluster.Run(talk) })
+		talks.Go(func() error { return n.broadcast.Run(talk) })
+		return talks.Wait()
 	})
 	parts.Go(func() error { return n.friends.Run(life) })
 	if n.keys != nil {
@@ -180,19 +184,25 @@ func build(c config.Config) (*node, error) {
 	}, &count.Hub)
 	n.connectFriends(broker)
 	n.cluster = cluster.New(n.hub, c.APPID)
+	n.broadcast = cluster.NewBroadcast(n.hub, c.APPID)
+	logouts := n.hearLogouts()
 	options := gatewayOptions(c)
 	options.Session.Bookmarks = n.bookmarks(broker)
 	options.Session.Modules = n.modules()
 	if err := n.askApplication(&options); err != nil {
 		return nil, err
 	}
-	n.gateway = gateway.New(n.hub, authenticator, n.hearLogouts(), options, count)
+	n.gateway = gateway.New(n.hub, authenticator, logouts, options, count)
 	n.connectHomes()
+	n.hearServices()
 	serving := http.NewServeMux()
 	serving.Handle("/ws/", n.gateway.Handler())
 	probes := api.Serving(c.APPID, n.health)
 	serving.Handle("/healthz", probes)
 	serving.Handle("/shard/", probes)
+	if c.Serves("api") {
+		serving.Handle("/api/", n.newServices(authenticator, logouts).Handler())
+	}
 	serving.Handle("/", web.Handler())
 	n.serving = newServer(serving)
 	if c.Ops.Listen != "" {

@@ -51,7 +51,7 @@ func (Dev) Authenticate(c Credentials) (Identity, error) {
 	var err error
 	switch {
 	case c.User != "":
-		id.User, err = parseUser(c.User)
+		id.User, err = ParseUser(c.User)
 	case c.Service != "":
 		id.Service = Publish | Notify | Read | Admin
 		id.User, err = ServiceUser(c.Service)

@@ -130,7 +130,7 @@ func (j *JWT) identity(claims jwt.MapClaims) (Identity, error) {
 		}
 		id.User, err = ServiceUser(sub)
 	} else {
-		id.User, err = parseUser(sub)
+		id.User, err = ParseUser(sub)
 	}
 	if err != nil {
 		return Identity{}, fmt.Errorf("sub: %w", err)

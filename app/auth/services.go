@@ -78,8 +78,8 @@ func ServiceUser(name string) (chat.UserID, error) {
 	return chat.ParseUser(servicePrefix + name)
 }
 
-// parseUser checks the name of a user, who is no service.
-func parseUser(name string) (chat.UserID, error) {
+// ParseUser checks the name of a user, who is no service.
+func ParseUser(name string) (chat.UserID, error) {
 	user, err := chat.ParseUser(name)
 	if err == nil && strings.HasPrefix(name, servicePrefix) {
 		return "", fmt.Errorf("the id of a user does not begin with %s", servicePrefix)

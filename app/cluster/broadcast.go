@@ -23,7 +23,7 @@ type Broadcast struct {
 	// Static once Run has begun.
 	hub   *hub.Hub
 	node  chat.UserID
-	hears map[string]func(Word)
+	hears map[string]func(context.Context, Word)
 	ready chan struct{} // closed when the room is open
 
 	inbox inbox
@@ -43,14 +43,15 @@ type Word struct {
 func NewBroadcast(h *hub.Hub, appid string) *Broadcast {
 	return &Broadcast{
 		hub: h, node: chat.UserID("node:" + appid),
-		hears: make(map[string]func(Word)),
+		hears: make(map[string]func(context.Context, Word)),
 		ready: make(chan struct{}),
 		inbox: inbox{wake: make(chan struct{}, 1)},
 	}
 }
 
-// On says who hears words of a kind, one at a time. It is called before Run.
-func (b *Broadcast) On(kind string, hear func(Word)) { b.hears[kind] = hear }
+// On says who hears words of a kind, one at a time, and until ctx ends at the
+// longest. It is called before Run.
+func (b *Broadcast) On(kind string, hear func(ctx context.Context, w Word)) { b.hears[kind] = hear }
 
 // Ready is closed once this node hears.
 func (b *Broadcast) Ready() <-chan struct{} { return b.ready }
@@ -97,7 +98,7 @@ func (b *Broadcast) Run(ctx context.Context) error {
 			slog.Warn("broadcasts were dropped, because more came than this node could pass on")
 		}
 		for _, f := range frames {
-			if err := b.hear(f); err != nil {
+			if err := b.hear(ctx, f); err != nil {
 				slog.Warn("a broadcast cannot be read", "err", err)
 			}
 		}
@@ -117,7 +118,7 @@ func (b *Broadcast) begin(ctx context.Context) {
 
 // hear passes on what a push says, unless it was heard before: a log that has lost
 // its tail gets it again, in a new epoch and with the times that it had.
-func (b *Broadcast) hear(f protocol.Frame) error {
+func (b *Broadcast) hear(ctx context.Context, f protocol.Frame) error {
 	var push struct {
 		Push string `json:"push"`
 	}
@@ -140,6 +141,6 @@ func (b *Broadcast) hear(f protocol.Frame) error {
 	if hear == nil {
 		return errors.New("nobody hears " + said.Kind) // a node of another version may say more
 	}
-	hear(Word{From: p.From, At: p.At, Body: said.Body})
+	hear(ctx, Word{From: p.From, At: p.At, Body: said.Body})
 	return nil
 }

@@ -32,7 +32,7 @@ func listen(t *testing.T, brokers *membroker.Cluster, appid string) *listener {
 		OpenTimeout: time.Second, FillGrace: 10 * time.Millisecond,
 	}, &metrics.New(appid, "test").Hub)
 	l := &listener{Broadcast: cluster.NewBroadcast(h, appid)}
-	l.On("word", func(w cluster.Word) {
+	l.On("word", func(_ context.Context, w cluster.Word) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.heard = append(l.heard, string(w.From)+": "+string(w.Body))

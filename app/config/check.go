@@ -54,6 +54,9 @@ func (k Knob) check(f *faults, value string) {
 	}
 }
 
+// maxBatch is how many messages a service may send with one request.
+const maxBatch = 1000
+
 // QueueBytes is how many bytes may wait for Redis on a node.
 const QueueBytes = 16 << 20
 
@@ -123,6 +126,9 @@ func (c *Config) check(f *faults) {
 		if atOnce := float64(rate.bytes) * c.Session.Burst.Seconds(); rate.bytes > 0 && !f.in(rate.key, "session.burst") && atOnce < float64(c.Gateway.MaxMessage) {
 			f.add(rate.key, "must let the longest message through within session.burst (gateway.max_message is %d)", c.Gateway.MaxMessage)
 		}
+	}
+	if atOnce := float64(c.Service.Messages) * c.Service.Burst.Seconds(); c.Service.Messages > 0 && !f.in("service.messages", "service.burst") && atOnce < maxBatch {
+		f.add("service.messages", "must let a batch of %d through within service.burst", maxBatch)
 	}
 	if c.Gateway.MaxMessage > QueueBytes/4 {
 		f.add("gateway.max_message", "must be %d or less: four of the longest messages must fit into what may wait for Redis", QueueBytes/4)

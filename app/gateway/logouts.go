@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/chatring/chatring/app/auth"
@@ -49,13 +48,7 @@ func (g *Gateway) revoked(user chat.UserID, issued time.Time) bool {
 // moment or before, or nobody knows when. Logouts know of it already: a socket
 // that is being opened meanwhile asks them last.
 func (g *Gateway) LogOut(id chat.UserID, until time.Time) {
-	g.mu.Lock()
-	var conns []*conn
-	if u := g.users[id]; u != nil {
-		conns = slices.Clone(u.conns)
-	}
-	g.mu.Unlock()
-	for _, c := range conns {
+	for _, c := range g.socketsOf(id) {
 		if c.issuedUntil(until) {
 			c.session.Close(protocol.CloseLoggedOut)
 		}

@@ -17,6 +17,7 @@ type Set struct {
 	Home     Home
 	Hooks    Hooks
 	Friends  Friends
+	Services Services
 }
 
 // Gateway counts sockets.
@@ -83,6 +84,13 @@ type Friends struct {
 	NoticesLost prometheus.Counter
 }
 
+// Services counts what other programs ask over the HTTP API.
+type Services struct {
+	Requests    *prometheus.CounterVec // by route and status
+	RateLimited *prometheus.CounterVec // by the limit
+	Messages    *prometheus.CounterVec // by whom they are for
+}
+
 // New builds the set for one node.
 func New(appid, version string) *Set {
 	reg := prometheus.NewRegistry()
@@ -146,6 +154,11 @@ func New(appid, version string) *Set {
 			Unheard:     m.counter("friends_unheard_total", "Changes of a user's status that were told to nobody, because no friend was there."),
 			Deaths:      m.counter("friends_deaths_total", "Dead nodes whose users this node has looked after, alone or with others."),
 			NoticesLost: m.counter("friends_notices_lost_total", "Requests and acceptances of which the other's inbox was not told, because the log did not answer or too many waited. The lists have them all the same."),
+		},
+		Services: Services{
+			Requests:    m.counters("api_requests_total", "Requests of services, by route (other: of no route) and by the answer's status.", "route", "status"),
+			RateLimited: m.counters("api_rate_limited_total", "Requests of services that were refused because of a limit: requests, messages, announcements or in_flight.", "limit"),
+			Messages:    m.counters("api_messages_total", "Messages that services have sent: to a room, to a user, or to everybody.", "to"),
 		},
 	}
 }

@@ -254,6 +254,8 @@ func rewritePush(t *testing.T, push, line string) protocol.Frame {
 		return rewrite[protocol.Drain](t, body)
 	case "friend":
 		return rewrite[protocol.Friend](t, body)
+	case "announcement":
+		return rewrite[protocol.Announcement](t, body)
 	}
 	t.Fatalf("push %s is not known", push)
 	return protocol.Frame{}

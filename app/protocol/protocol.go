@@ -53,8 +53,10 @@ const (
 	CloseSlowConsumer CloseCode = 4008 // too much waited for you: come back by position
 	CloseIdle         CloseCode = 4408 // nothing was heard from you: come back
 	CloseTooMany      CloseCode = 4429 // far more was sent than may be: come back later
+	CloseReconnect    CloseCode = 4410 // a service wanted it: come back
 	CloseTokenExpired CloseCode = 4501 // come back with another token only
 	CloseLoggedOut    CloseCode = 4502 // the user has logged out everywhere
+	CloseDismissed    CloseCode = 4510 // a service wanted it: stay away
 )
 
 // Reason is the text beside the code: for people, free of internals.
@@ -82,10 +84,14 @@ func (c CloseCode) Reason() string {
 		return "idle: reconnect"
 	case CloseTooMany:
 		return "too many frames: reconnect later"
+	case CloseReconnect:
+		return "disconnected: reconnect"
 	case CloseTokenExpired:
 		return "token expired"
 	case CloseLoggedOut:
 		return "logged out"
+	case CloseDismissed:
+		return "disconnected"
 	}
 	return ""
 }

@@ -157,6 +157,13 @@ type ReadUpTo struct {
 	Pos  string      `json:"pos"`
 }
 
+// Announcement is what a service tells everybody who is connected.
+type Announcement struct {
+	From chat.UserID     `json:"from"`
+	TS   int64           `json:"ts"` // milliseconds of the log's clock
+	Data json.RawMessage `json:"data"`
+}
+
 // Drain says that this node is about to close the connection with 1012, and
 // within which span of time, drawn at random, to come back.
 type Drain struct {
@@ -190,14 +197,15 @@ func push(name string, v any) Frame {
 	return newFrame(b)
 }
 
-func (p Hello) Frame() Frame  { return push("hello", p) }
-func (p Joined) Frame() Frame { return push("joined", p) }
-func (p Left) Frame() Frame   { return push("left", p) }
-func (p Gap) Frame() Frame    { return push("gap", p) }
-func (p Reset) Frame() Frame  { return push("reset", p) }
-func (p Member) Frame() Frame { return push("member", p) }
-func (p Drain) Frame() Frame  { return push("drain", p) }
-func (p Friend) Frame() Frame { return push("friend", p) }
+func (p Hello) Frame() Frame        { return push("hello", p) }
+func (p Joined) Frame() Frame       { return push("joined", p) }
+func (p Left) Frame() Frame         { return push("left", p) }
+func (p Gap) Frame() Frame          { return push("gap", p) }
+func (p Reset) Frame() Frame        { return push("reset", p) }
+func (p Member) Frame() Frame       { return push("member", p) }
+func (p Drain) Frame() Frame        { return push("drain", p) }
+func (p Announcement) Frame() Frame { return push("announcement", p) }
+func (p Friend) Frame() Frame       { return push("friend", p) }
 
 // Frame is the push "read".
 func (p ReadUpTo) Frame() Frame { return push("read", p) }

@@ -1,6 +1,7 @@
 package services
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,3 +149,6 @@ func (c *call) idempotencyKey() (string, *refusal) {
 	}
 	return key, nil
 }
+
+// newKey is a key for what has none: 80 random bits.
+func newKey() string { return strings.ToLower(rand.Text()[:16]) }

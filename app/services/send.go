@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
@@ -39,8 +41,8 @@ type delivery struct {
 	Error    *protocol.Error `json:"error,omitempty"`
 
 	draft  chat.Draft
-	shards []string
-	status int // of the error
+	on     []string // the nodes
+	status int      // of the error
 }
 
 func (d *delivery) fail(f *refusal) { d.Error, d.status = &f.Error, f.status }
@@ -79,7 +81,11 @@ func (a *API) notify(c *call) (any, *refusal) {
 	if f != nil {
 		return nil, f
 	}
-	return a.sendOne(c, func(d *delivery) *refusal { return a.toInbox(c, d, user, key, m.Data) })
+	body, f := a.notification(m.Data)
+	if f != nil {
+		return nil, f
+	}
+	return a.sendOne(c, func(d *delivery) *refusal { return c.toInbox(d, user, key, body) })
 }
 
 func (a *API) sendOne(c *call, address func(*delivery) *refusal) (any, *refusal) {
@@ -129,7 +135,7 @@ func (a *API) notifyAll(c *call) (any, *refusal) {
 	if key == "" {
 		key = newKey() // one for all, so that the same can be sent again
 	}
-	data, f := a.parseData(m.Data)
+	body, f := a.notification(m.Data)
 	if f != nil {
 		return nil, f
 	}
@@ -144,7 +150,7 @@ func (a *API) notifyAll(c *call) (any, *refusal) {
 		if user, f := parseUser(name); f != nil {
 			d.User = chat.UserID(strings.ToValidUTF8(name[:min(len(name), chat.MaxUser)], ""))
 			d.fail(f)
-		} else if f := a.toInbox(c, d, user, key, data); f != nil {
+		} else if f := c.toInbox(d, user, key, body); f != nil {
 			d.fail(f)
 		}
 		all = append(all, d)
@@ -188,10 +194,7 @@ func (a *API) publishAll(c *call) (any, *refusal) {
 		case m.ReplyTo != nil || m.As != nil:
 			f = badRequest(`"reply_to" and "as" are for rooms`)
 		default:
-			var user chat.UserID
-			if user, f = parseUser(*m.User); f == nil {
-				f = a.toInbox(c, d, user, key, m.Data)
-			}
+			f = a.toUser(c, d, *m.User, key, m.Data)
 		}
 		if f != nil {
 			d.fail(f)
@@ -256,8 +259,8 @@ func (a *API) sendAll(c *call, all []*delivery) (any, *refusal) {
 		}
 		s.Sessions += *d.Sessions
 		reached[d.draft.Room] = true
-		for _, shard := range d.shards {
-			nodes[shard] = true
+		for _, node := range d.on {
+			nodes[node] = true
 		}
 	}
 	if s.Failed = len(all) - s.Sent; lost == len(all) {
@@ -281,10 +284,11 @@ func (a *API) toRoom(c *call, d *delivery, room chat.RoomID, key string, m messa
 		if !c.who.Service.Has(auth.Admin) {
 			return forbidden(`to speak for a user ("as") needs a token with "admin" in its claim "service"`)
 		}
-		var f *refusal
-		if d.draft.From, f = parseUser(*m.As); f != nil {
-			return f
+		user, err := auth.ParseUser(*m.As)
+		if err != nil {
+			return refuse(http.StatusBadRequest, badUser, `"as": `+err.Error())
 		}
+		d.draft.From = user
 	}
 	var f *refusal
 	if d.draft.Body, f = a.parseData(m.Data); f != nil || m.ReplyTo == nil {
@@ -294,23 +298,37 @@ func (a *API) toRoom(c *call, d *delivery, room chat.RoomID, key string, m messa
 	return f
 }
 
+// toUser addresses one of a batch to a user.
+func (a *API) toUser(c *call, d *delivery, name, key string, data json.RawMessage) *refusal {
+	user, f := parseUser(name)
+	if f != nil {
+		return f
+	}
+	body, f := a.notification(data)
+	if f != nil {
+		return f
+	}
+	return c.toInbox(d, user, key, body)
+}
+
+// notification is what a user's inbox says of a service's data.
+func (a *API) notification(raw json.RawMessage) ([]byte, *refusal) {
+	data, f := a.parseData(raw)
+	if f != nil {
+		return nil, f
+	}
+	return append(append([]byte(`{"type":"notification","data":`), data...), '}'), nil
+}
+
 // toInbox addresses a notification to a user.
-func (a *API) toInbox(c *call, d *delivery, user chat.UserID, key string, data json.RawMessage) *refusal {
+func (c *call) toInbox(d *delivery, user chat.UserID, key string, body []byte) *refusal {
 	d.User, d.Key = user, key
 	if !c.who.Service.Has(auth.Notify) {
 		return forbidden(`this needs a token with "notify" in its claim "service"`)
 	}
 	inbox := chat.Inbox(user)
-	if f := c.mayWrite(inbox); f != nil {
-		return f
-	}
-	said, f := a.parseData(data)
-	if f != nil {
-		return f
-	}
-	body := append(append([]byte(`{"type":"notification","data":`), said...), '}')
 	d.draft = chat.Draft{Room: inbox, From: c.who.User, Key: key, Body: body}
-	return nil
+	return c.mayWrite(inbox)
 }
 
 func (a *API) parseData(raw json.RawMessage) ([]byte, *refusal) {
@@ -450,26 +468,25 @@ func failAll(queue []*delivery, f *refusal) {
 	}
 }
 
-// reach asks how many sessions hear the rooms to which something was appended. When
-// that cannot be said, the messages are sent all the same.
+// reachTimeout is how long the nodes may take to say how many sessions hear a
+// message, which is sent by then.
+const reachTimeout = time.Second
+
+// reach asks how many sessions hear the rooms to which something was appended.
 func (a *API) reach(ctx context.Context, order []chat.RoomID, rooms map[chat.RoomID][]*delivery) {
-	var asked []chat.RoomID
-	for _, room := range order {
-		if rooms[room][0].Pos != "" {
-			asked = append(asked, room)
-		}
-	}
+	asked := slices.DeleteFunc(order, func(room chat.RoomID) bool {
+		return !slices.ContainsFunc(rooms[room], func(d *delivery) bool { return d.Pos != "" })
+	})
 	if len(asked) == 0 {
 		return
 	}
-	answers, err := a.hub.Reach(ctx, asked)
-	if err != nil || len(answers) != len(asked) {
-		return
-	}
-	for i, room := range asked {
-		for _, d := range rooms[room] {
-			if d.Pos != "" {
-				d.Sessions, d.Nodes, d.shards = &answers[i].Sessions, &answers[i].Nodes, answers[i].Shards
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	for i, heard := range a.hub.Reach(ctx, asked) {
+		for _, d := range rooms[asked[i]] {
+			if d.Pos != "" && heard.Complete {
+				nodes := len(heard.Nodes)
+				d.Sessions, d.Nodes, d.on = &heard.Sessions, &nodes, heard.Nodes
 			}
 		}
 	}

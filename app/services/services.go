@@ -30,7 +30,7 @@ type Hub interface {
 	// chat.ErrConflict, or mean that the log is unavailable.
 	Post(ctx context.Context, d chat.Draft) (chat.Publication, error)
 	// Reach says of each room how many sessions hear it now, and where.
-	Reach(ctx context.Context, rooms []chat.RoomID) ([]hub.Reach, error)
+	Reach(ctx context.Context, rooms []chat.RoomID) []hub.Reach
 	History(ctx context.Context, room chat.RoomID, g hub.Range) (messages []protocol.Frame, more bool, err error)
 	Presence(ctx context.Context, room chat.RoomID) (protocol.Present, error)
 }
@@ -80,8 +80,8 @@ type API struct {
 
 	busy    chan struct{}       // holds a token for each request that is worked on
 	appends *semaphore.Weighted // bytes that may wait for the log
+	loud    budget              // announcements of everybody
 	callers callers
-	said    announcements
 }
 
 // New builds the API. Revoked may be nil, where nobody has tokens.
@@ -90,8 +90,8 @@ func New(h Hub, nodes Nodes, a auth.Authenticator, revoked Revoked, opts Options
 		hub: h, nodes: nodes, auth: a, revoked: revoked, opts: opts, count: count,
 		busy:    make(chan struct{}, opts.InFlight),
 		appends: semaphore.NewWeighted(int64(opts.QueueBytes)),
+		loud:    newBudget("announcements", announcementsEach, announcementsBurst),
 		callers: callers{rates: opts.Rates, all: make(map[chat.UserID]*caller)},
-		said:    newAnnouncements(),
 	}
 }
 
