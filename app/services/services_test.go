@@ -217,6 +217,7 @@ func (s *scene) send(r *http.Request) answer {
 	if kind := w.Header().Get("Content-Type"); kind != "application/json" {
 		s.Errorf("%s %s: Content-Type %q", r.Method, r.URL, kind)
 	}
+	conforms(s.T, r, w)
 	return a
 }
 
