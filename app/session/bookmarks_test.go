@@ -173,6 +173,9 @@ func TestReadAndRooms(t *testing.T) {
 		}
 
 		time.Sleep(time.Second)
+		if got := laptop.heard(`{"push":"read"`); len(got) != 1 {
+			t.Errorf("the laptop heard %v, though the marker moved once", got)
+		}
 		said := bob.says("team", "3")
 		laptop.wants(`{"ok":{"pos":"0-0"}}`, `{"cmd":"read","room":"team","pos":"0-0"}`)
 		page := laptop.rooms()

@@ -90,7 +90,7 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 		return protocol.Frame{}, err
 	}
 	at := s.rooms[len(s.rooms)-1].JoinedAt()
-	if _, direct := c.Room.Peer(s.user); direct {
+	if _, direct := c.Room.Peer(s.user); direct && j.Since == nil { // else it is not the first time
 		s.open(ctx, c.Room, at)
 	}
 	if j.User != "" {

@@ -49,6 +49,12 @@ func TestDirectMessage(t *testing.T) {
 		if page := alice.rooms(); len(page.Rooms) != 1 || page.Rooms[0].Room != "@alice+bob" {
 			t.Errorf("the rooms of alice are %+v, want the direct one", page.Rooms)
 		}
+		alice.ask(`{"cmd":"leave","room":"@alice+bob"}`)
+		alice.ask(`{"cmd":"forget","room":"@alice+bob"}`)
+		alice.ask(`{"cmd":"join","room":"@alice+bob","since":"0-0"}`)
+		if page := alice.rooms(); len(page.Rooms) != 0 {
+			t.Errorf("the rooms of alice are %+v, though she was there before", page.Rooms)
+		}
 		bob := h.enter("bob", chat.AllRights{}, "@bob")
 		if page := bob.rooms(); len(page.Rooms) != 0 {
 			t.Errorf("the rooms of bob are %+v, though nothing was said", page.Rooms)
