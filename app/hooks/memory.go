@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/chatring/chatring/app/chat"
 )
 
 // A Memory keeps events of one process until they are handled, in one order. It
@@ -106,3 +108,42 @@ func (m *Memory) forget(id string) {
 		m.events = m.events[1:]
 	}
 }
+
+// Here is the Directory of one process: what is so on this node is so everywhere.
+type Here struct {
+	Tell func(event map[string]string)
+
+	mu       sync.Mutex
+	occupied map[chat.RoomID]bool
+}
+
+var _ Directory = (*Here)(nil)
+
+// Occupied implements Directory.
+func (h *Here) Occupied(_ context.Context, rooms []chat.RoomID) error {
+	h.change(rooms, true)
+	return nil
+}
+
+// Left implements Directory.
+func (h *Here) Left(_ context.Context, rooms []chat.RoomID) error {
+	h.change(rooms, false)
+	return nil
+}
+
+func (h *Here) change(rooms []chat.RoomID, occupied bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.occupied == nil {
+		h.occupied = make(map[chat.RoomID]bool)
+	}
+	for _, room := range rooms {
+		if h.occupied[room] != occupied {
+			set(h.occupied, room, occupied)
+			h.Tell(map[string]string{"type": EventOf(room, occupied), "room": string(room)})
+		}
+	}
+}
+
+// Sweep implements Directory.
+func (*Here) Sweep(context.Context) (more bool, err error) { return false, nil }

@@ -26,6 +26,19 @@ const (
 	MessagePublished = "message_published"
 )
 
+// EventOf says what it means that somebody is in a room, or nobody any more.
+func EventOf(room chat.RoomID, occupied bool) string {
+	switch _, inbox := room.Owner(); {
+	case inbox && occupied:
+		return UserOnline
+	case inbox:
+		return UserOffline
+	case occupied:
+		return RoomOccupied
+	}
+	return RoomVacated
+}
+
 // ErrHopeless says that an event will never be delivered, and is to be set aside.
 var ErrHopeless = errors.New("not delivered")
 
