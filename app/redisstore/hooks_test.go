@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func newPlace(t *testing.T) *place {
 	t.Helper()
 	r := startGuarded(t)
 	p := &place{t: t, by: redis.NewClient(&redis.Options{Addr: r.Addr}), was: "0-0"}
-	p.Hooks = redisstore.Hooks{Store: newStore(t, r), Backlog: 1000, Grace: 300 * time.Millisecond}
+	p.Hooks = redisstore.Hooks{Store: newStore(t, r), Backlog: 1000, Grace: 2500 * time.Millisecond}
 	t.Cleanup(func() { _ = p.by.Close() })
 	return p
 }
@@ -137,6 +138,7 @@ func TestDeadNodesRoomsAreSwept(t *testing.T) {
 		since := p.by.HMGet(t.Context(), "chatring:webhooks:occupied", "lobby", "@bob").Val()
 		return since[0] != "" && since[1] != ""
 	})
+	missed := p.by.HGet(t.Context(), "chatring:webhooks:occupied", "lobby").Val()
 	p.serve("team", "@bob")
 	var got []string
 	p.eventually("the rooms of the dead node", func() bool {
@@ -154,9 +156,22 @@ func TestDeadNodesRoomsAreSwept(t *testing.T) {
 	if events := p.told(); events != "" {
 		got = append(got, events)
 	}
+	told, _, _ := strings.Cut(p.was, "-")
+	if after := number(t, told) - number(t, missed); after < 2500 {
+		t.Errorf("vacated %d ms after nobody heard it, want the grace of 2500", after)
+	}
 	if want := "room_vacated lobby, user_offline @alice"; strings.Join(got, "; ") != want {
 		t.Errorf("told %q, want %s once", got, want)
 	}
+}
+
+func number(t *testing.T, s string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // A sweep goes through many rooms in pieces, each node going on where the last one
