@@ -68,7 +68,7 @@ var mayUse = map[string][]string{
 	"github.com/spf13/cobra":                                   {"main"},
 	"github.com/spf13/pflag":                                   {"config"},
 	"github.com/spf13/viper":                                   {"config"},
-	"golang.org/x/sync":                                        {"home", "main", "redisbroker", "services"},
+	"golang.org/x/sync":                                        {"home", "loadtest", "main", "redisbroker", "services"},
 	"golang.org/x/sys":                                         {"loadtest", "main"},
 	"golang.org/x/time":                                        {"gateway", "services", "session"},
 }

@@ -284,6 +284,7 @@ type Client struct {
 	conn   *websocket.Conn
 	frames chan Frame // closed when the socket ends
 	end    error      // why; set before frames is closed
+	asked  int        // commands given by do and fail
 	Shard  string
 }
 
