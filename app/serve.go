@@ -187,7 +187,7 @@ func build(c config.Config) (*node, error) {
 	n.broadcast = cluster.NewBroadcast(n.hub, c.APPID)
 	logouts := n.hearLogouts()
 	options := gatewayOptions(c)
-	options.Session.Bookmarks = n.bookmarks(broker)
+	options.Session.Bookmarks, options.Session.Contacts = n.bookmarks(broker), n.friends
 	options.Session.Modules = n.modules()
 	if err := n.askApplication(&options); err != nil {
 		return nil, err

@@ -234,3 +234,13 @@ func (f *Friends) MayWrite(ctx context.Context, from, to chat.UserID) error {
 	}
 	return errMayNot
 }
+
+// MayName returns nil if a user may call another one's attention to a room that both
+// are in: if neither has blocked the other, friends or not.
+func (f *Friends) MayName(ctx context.Context, from, to chat.UserID) error {
+	p, err := f.store.Pair(ctx, from, to)
+	if err == nil && (p.Mine == Blocked || p.Theirs == Blocked) {
+		err = errMayNot
+	}
+	return err
+}

@@ -335,7 +335,7 @@ func TestNoticesDoNotPileUp(t *testing.T) {
 }
 
 // Friends may write to each other; all others are refused alike, unless anyone may
-// who is not blocked.
+// who is not blocked. Whoever is not blocked may be named.
 func TestMayWrite(t *testing.T) {
 	for _, strangers := range []bool{false, true} {
 		o := options
@@ -351,6 +351,10 @@ func TestMayWrite(t *testing.T) {
 				err := n.friends.MayWrite(t.Context(), "alice", to)
 				if (err == nil) != may {
 					t.Errorf("strangers %v: alice may write to %s: %v, want %v", strangers, to, err, may)
+				}
+				named := n.friends.MayName(t.Context(), "alice", to)
+				if may := to != "blocked" && to != "blocker"; (named == nil) != may {
+					t.Errorf("alice may name %s: %v, want %v", to, named, may)
 				}
 				if err != nil && err.Error() != "forbidden: you may not write to this user" {
 					t.Errorf("alice to %s: %v", to, err)

@@ -141,9 +141,12 @@ func foreign(s *scene) {
 		wrong{`{"id":7,"cmd":"join","room":%q}`, 7, "already_joined"}, wrong{`{"id":8,"cmd":"join","room":"@listener"}`, 8, "forbidden"},
 		wrong{`{"id":9,"cmd":"read","room":"@listener","pos":"0-0"}`, 9, "forbidden"}, wrong{`{"id":10,"cmd":"join","user":"` + s.user + `"}`, 10, "bad_room"},
 	)(s)
+	friend := Connect(s.T, s.from, s.cluster.Node(1)).Upgrade(Handshake("/ws/chat/"+s.room+"?user=friend", nil), nil)
 	victim := Connect(s.T, s.from, s.cluster.Node(2)).Upgrade(Handshake("/ws/chat/"+s.room+"?user=victim", nil), nil)
-	victim.Ask(1, `{"cmd":"join","user":"friend"}`)
-	if f := victim.Ask(2, `{"cmd":"publish","room":"@friend+victim","data":"secret"}`); f.Error != nil {
+	victim.Ask(1, `{"cmd":"friends.request","user":"friend"}`)
+	friend.Ask(1, `{"cmd":"friends.accept","user":"victim"}`)
+	victim.Ask(2, `{"cmd":"join","user":"friend"}`)
+	if f := victim.Ask(3, `{"cmd":"publish","room":"@friend+victim","data":"secret"}`); f.Error != nil {
 		s.Fatalf("a direct message is answered with %+v", f.Error)
 	}
 	p := s.upgraded(s.cluster.Front())

@@ -12,26 +12,22 @@ import (
 	"github.com/chatring/chatring/app/protocol"
 )
 
-// Contacts say who may write to whom.
+// Contacts say who may write to whom. Both methods return nil for yes. A
+// *protocol.Error says no, and what to tell who asks: the same, whatever the reason.
+// Other errors say that nobody knows for the moment.
 type Contacts interface {
-	// MayWrite returns nil if a user may write to another one and name them. A
-	// *protocol.Error says that they may not, and what to tell them: the same,
-	// whatever the reason; other errors say that nobody knows for the moment.
+	// MayWrite says whether a user may write to another one's direct room.
 	MayWrite(ctx context.Context, from, to chat.UserID) error
-}
-
-func (s *Session) mayWrite(ctx context.Context, to chat.UserID) error {
-	if s.limits.Contacts == nil {
-		return nil
-	}
-	return s.limits.Contacts.MayWrite(ctx, s.user, to)
+	// MayName says whether a user may call another one's attention to a room that
+	// both are in.
+	MayName(ctx context.Context, from, to chat.UserID) error
 }
 
 // mayReach returns nil, or what to tell somebody in a direct room who may not write
 // to its other member, nor learn where they are.
 func (s *Session) mayReach(ctx context.Context, room chat.RoomID) error {
-	if peer, direct := room.Peer(s.user); direct {
-		return s.mayWrite(ctx, peer)
+	if peer, direct := room.Peer(s.user); direct && s.limits.Contacts != nil {
+		return s.limits.Contacts.MayWrite(ctx, s.user, peer)
 	}
 	return nil
 }
@@ -84,16 +80,18 @@ func (s *Session) converse(ctx context.Context, p chat.Publication, peer chat.Us
 	return s.limits.Bookmarks.Add(ctx, p.Room, before, read, s.limits.RoomList)
 }
 
-// mention tells a user who is named, unless the sender may not write to them, which
-// the sender does not learn.
+// mention tells a user who is named, unless the sender may not name them, which the
+// sender does not learn.
 func (s *Session) mention(ctx context.Context, p chat.Publication, user chat.UserID) error {
-	err := s.mayWrite(ctx, user)
-	var no *protocol.Error
-	if errors.As(err, &no) {
-		return nil
-	}
-	if err != nil {
-		return err
+	if s.limits.Contacts != nil {
+		err := s.limits.Contacts.MayName(ctx, s.user, user)
+		var no *protocol.Error
+		if errors.As(err, &no) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return s.notify(ctx, protocol.NoticeMention, p, user)
 }

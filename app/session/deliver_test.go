@@ -145,6 +145,10 @@ func (c contacts) MayWrite(_ context.Context, from, to chat.UserID) error {
 	return c[to]
 }
 
+func (c contacts) MayName(ctx context.Context, from, to chat.UserID) error {
+	return c.MayWrite(ctx, from, to)
+}
+
 var (
 	errBlocked = &protocol.Error{Code: protocol.Forbidden, Message: "you may not write to this user"}
 	errUnknown = fmt.Errorf("contacts: %w", chat.ErrUnavailable)
