@@ -34,7 +34,7 @@ func TestFriends(t *testing.T) {
 	}
 	soon(t, "to see somebody go", begun, time.Second)
 
-	bob = c.Dial(c.Node(2), "/ws/chat/lobby?user=bob&inbox=true")
+	c.Dial(c.Node(2), "/ws/chat/lobby?user=bob&inbox=true")
 	alice.friend("bob", "friend", "online")
 	begun = time.Now()
 	c.Signal("ws2", syscall.SIGKILL)

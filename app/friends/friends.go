@@ -205,12 +205,8 @@ func (f *Friends) change(ctx context.Context, user, other chat.UserID, v Verb) (
 	if is, err = f.store.Swap(ctx, Change{User: user, Other: other, From: was, To: is, Limits: f.options.Limits}); err != nil {
 		return was, err
 	}
-	switch {
-	case is.Theirs == was.Theirs:
-	case is.Theirs == Asked:
-		f.notices.add(user, other, "friend_request")
-	case is.Theirs == Friend:
-		f.notices.add(user, other, "friend_accepted")
+	if is.Theirs != was.Theirs {
+		f.notices.tell(user, other, is.Theirs)
 	}
 	return is, nil
 }

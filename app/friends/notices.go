@@ -35,9 +35,17 @@ func newNotices(post Poster, count *metrics.Friends) *notices {
 	return &notices{post, count, make(chan chat.Draft, maxNotices)}
 }
 
-// add queues a notice. Its type is its key, too: a request that is made, taken back
-// and made again within the time that keys are remembered is told once.
-func (n *notices) add(from, to chat.UserID, kind string) {
+// noticesOf say in which notice a user hears how it stands to another one now.
+var noticesOf = map[State]string{Asked: "friend_request", Friend: "friend_accepted"}
+
+// tell queues a notice, if there is one. Its type is its key, too: a request that is
+// made, taken back and made again within the time that keys are remembered is told
+// once.
+func (n *notices) tell(from, to chat.UserID, is State) {
+	kind, ok := noticesOf[is]
+	if !ok {
+		return
+	}
 	body, err := json.Marshal(struct {
 		Type string      `json:"type"`
 		User chat.UserID `json:"user"`

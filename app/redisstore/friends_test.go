@@ -157,6 +157,9 @@ func TestWhatFriendsCost(t *testing.T) {
 	for i := range all {
 		befriend(t, w, "alice", chat.UserID(fmt.Sprint("user", i)))
 	}
+	if got := w.calls("publish"); got != 0 {
+		t.Errorf("%d messages when nobody is there, want none", got)
+	}
 	for i := range there {
 		w.Come(chat.UserID(fmt.Sprint("user", i)))
 	}
