@@ -33,7 +33,7 @@ type hostile struct {
 
 // corpus is every case, in the order of docs/hostile.md.
 func corpus() []hostile {
-	return slices.Concat(handshakes, tokens, frames, messages, api, operations)
+	return slices.Concat(handshakes, tokens, frames, messages, api, services, operations)
 }
 
 // A scene is where one case runs: a room, and an address to come from, of its
@@ -90,7 +90,7 @@ func TestHostile(t *testing.T) {
 	t.Setenv("WEB_RATE_PER_IP", "500")
 	c := clustertest.Start(t, nodes)
 	strict := startNode(t, c, append(strictSettings(t), "APPID=8888")...)
-	limited := startNode(t, c, "APPID=9999", "CHATRING_AUTH_MODE=dev")
+	limited := startNode(t, c, "APPID=9999", "CHATRING_AUTH_MODE=dev", "CHATRING_SERVICE_REQUESTS=20")
 	lives := []string{"http://" + strict + "/healthz", "http://" + limited + "/healthz"}
 	for i := range nodes {
 		lives = append(lives, "http://"+c.Ops(i+1)+"/livez")

@@ -34,10 +34,6 @@ var operations = []hostile{
 // api is what belongs to parts that are not there yet.
 var api = []hostile{
 	{id: "M13", sent: "friend requests to oneself, to nobody, in a flood; the presence of somebody who has blocked the asker", answer: "an error that does not tell who exists", elsewhere: "not there yet: friends"},
-	{id: "S01", sent: "`Last-Event-ID` with a line break, no position, 1 MiB", answer: "400", elsewhere: "not there yet: server-sent events"},
-	{id: "S02", sent: "POST from another site; a body that is no JSON", answer: "403; 415", elsewhere: "not there yet: HTTP API"},
-	{id: "S03", sent: "100 streams of one user; a reader of a byte a second", answer: "429; closed", elsewhere: "not there yet: server-sent events"},
-	{id: "S04", sent: "a gzip bomb as a request; a body of 10 MiB", answer: "413 or 415", elsewhere: "not there yet: HTTP API"},
 }
 
 func operatorsOnly(s *scene) {

@@ -133,18 +133,12 @@ func (a *API) Handler() http.Handler {
 		})
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := mux.Handler(r); pattern == "" || !plain(r.URL.EscapedPath()) {
+		if _, pattern := mux.Handler(r); pattern == "" {
 			a.write(w, "other", refuse(http.StatusNotFound, notFound, "no such path"), nil)
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
-}
-
-// plain says whether a path is spelled as it is: the mux would send who writes
-// dots and double slashes to another one.
-func plain(escaped string) bool {
-	return !strings.Contains(escaped, "//") && !slices.ContainsFunc(strings.Split(escaped, "/"), func(part string) bool { return part == "." || part == ".." })
 }
 
 // A call is a request that is worked on.
