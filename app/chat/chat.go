@@ -70,6 +70,4 @@ var (
 	// ErrRewound says that the log ends before what this node has seen of it:
 	// it has lost its tail.
 	ErrRewound = errors.New("the log has lost its tail")
-	// ErrPoison says that what came out of a queue can never be handled.
-	ErrPoison = errors.New("it cannot be handled")
 )

@@ -16,6 +16,9 @@ import (
 	"github.com/chatring/chatring/app/protocol"
 )
 
+// ErrPoison says that an entry can never be handled.
+var ErrPoison = errors.New("it can never be said")
+
 // MaxUsers is how many users one entry may name.
 const MaxUsers = 1000
 
@@ -58,14 +61,14 @@ func (in *Ingress) Lanes(fields map[string]string) []string {
 	return lanes
 }
 
-// Handle says what an entry has to say. The error is chat.ErrPoison, with the
+// Handle says what an entry has to say. The error is ErrPoison, with the
 // reason, when that can never be; chat.ErrUnavailable when it cannot be for the
 // moment. An entry that is handled twice is said once, as long as its rooms
 // remember its key.
 func (in *Ingress) Handle(ctx context.Context, id string, fields map[string]string) error {
 	m, err := parse(id, fields, in.maxData)
 	if err != nil {
-		return fmt.Errorf("%w: %w", chat.ErrPoison, err)
+		return fmt.Errorf("%w: %w", ErrPoison, err)
 	}
 	errs := make([]error, len(m.rooms))
 	var posting sync.WaitGroup
@@ -79,7 +82,7 @@ func (in *Ingress) Handle(ctx context.Context, id string, fields map[string]stri
 	}
 	posting.Wait()
 	for _, err := range errs {
-		if err != nil && !errors.Is(err, chat.ErrPoison) {
+		if err != nil && !errors.Is(err, ErrPoison) {
 			return err // what can still be said comes first
 		}
 	}
@@ -90,7 +93,7 @@ func (in *Ingress) post(ctx context.Context, d chat.Draft) error {
 	_, err := in.poster.Post(ctx, d)
 	switch {
 	case errors.Is(err, chat.ErrConflict):
-		return fmt.Errorf("%w: %w in %s", chat.ErrPoison, chat.ErrConflict, d.Room)
+		return fmt.Errorf("%w: %w in %s", ErrPoison, chat.ErrConflict, d.Room)
 	case err != nil:
 		return fmt.Errorf("post to %s: %w", d.Room, err)
 	}

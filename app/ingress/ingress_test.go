@@ -118,7 +118,7 @@ func TestPoison(t *testing.T) {
 	} {
 		l := new(log)
 		err := New(l, 100).Handle(t.Context(), id, c.fields)
-		if !errors.Is(err, chat.ErrPoison) || !strings.Contains(err.Error(), c.why) || len(err.Error()) > 250 || !utf8.ValidString(err.Error()) {
+		if !errors.Is(err, ErrPoison) || !strings.Contains(err.Error(), c.why) || len(err.Error()) > 250 || !utf8.ValidString(err.Error()) {
 			t.Errorf("%.80v: %v, want ErrPoison: %s", c.fields, err, c.why)
 		}
 		if len(l.said) > 0 {
@@ -133,11 +133,11 @@ func TestHandleFails(t *testing.T) {
 	l := &log{fail: map[chat.RoomID]error{"@bob": chat.ErrConflict, "@carol": fmt.Errorf("append: %w", chat.ErrUnavailable)}}
 	in := New(l, 100)
 	fields := map[string]string{"users": `["alice","bob","carol"]`, "data": "1"}
-	if err := in.Handle(t.Context(), id, fields); !errors.Is(err, chat.ErrUnavailable) || errors.Is(err, chat.ErrPoison) {
+	if err := in.Handle(t.Context(), id, fields); !errors.Is(err, chat.ErrUnavailable) || errors.Is(err, ErrPoison) {
 		t.Errorf("Handle = %v, want ErrUnavailable", err)
 	}
 	delete(l.fail, "@carol")
-	if err := in.Handle(t.Context(), id, fields); !errors.Is(err, chat.ErrPoison) || !strings.Contains(err.Error(), "@bob") {
+	if err := in.Handle(t.Context(), id, fields); !errors.Is(err, ErrPoison) || !strings.Contains(err.Error(), "@bob") {
 		t.Errorf("Handle = %v, want ErrPoison for @bob", err)
 	}
 	if len(l.said) != 2 {

@@ -60,9 +60,11 @@ type QueueOptions struct {
 	Consumer string
 	// Handle handles an entry, and ends when ctx does. An entry that it returns
 	// an error for comes again: without end when the error is
-	// chat.ErrUnavailable, never when it is chat.ErrPoison, else until it has
-	// failed Attempts times. It may get an entry twice.
+	// chat.ErrUnavailable, never when it is Poison, else until it has failed
+	// Attempts times. It may get an entry twice.
 	Handle func(ctx context.Context, id string, fields map[string]string) error
+	// Poison is the error of an entry that can never be handled.
+	Poison error
 	// Lanes names what an entry must stay in order with: of the entries that
 	// share a lane each is handled after the one before it. Nil: no order.
 	Lanes func(fields map[string]string) []string
@@ -426,7 +428,7 @@ func (q *Queue) keepTrying(ctx context.Context, e *entry) (settled bool) {
 			return true
 		case ctx.Err() != nil:
 			return false
-		case errors.Is(err, chat.ErrPoison):
+		case errors.Is(err, q.options.Poison):
 			e.why = err.Error()
 			return true
 		case fair && !errors.Is(err, chat.ErrUnavailable):

@@ -28,27 +28,28 @@ import (
 // machine.
 const lease = time.Second
 
+var errPoison = errors.New("poison")
+
 // A queueTest is a queue in a Redis, and what was handled of it by anybody.
 type queueTest struct {
 	*redis.Client // an operator's, for what is done by hand
 	t             testing.TB
-	url           string
+	url           string // for nodes
 	nodes         int
 
 	mu      sync.Mutex
 	handled []string // "<number>", in order
 }
 
-func newQueueTest(t testing.TB, url string) *queueTest {
+func newQueueTest(t testing.TB, r *chattest.Redis) *queueTest {
 	t.Helper()
-	o, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := redis.NewClient(o)
+	c := redis.NewClient(&redis.Options{Addr: r.Addr})
 	t.Cleanup(func() { _ = c.Close() })
-	return &queueTest{Client: c, t: t, url: url}
+	return &queueTest{Client: c, t: t, url: nodeURL(r.Addr)}
 }
+
+// nodeURL is how a node reaches a guarded Redis.
+func nodeURL(addr string) string { return "redis://chatring:" + password + "@" + addr }
 
 // queue returns a node's queue. Where the options have no Handle, it notes what
 // it is handed.
@@ -71,7 +72,7 @@ func (q *queueTest) over(at redis.Options, o redisstore.QueueOptions) *redisstor
 	store := redisstore.New(at)
 	q.t.Cleanup(func() { _ = store.Close() })
 	q.nodes++
-	o.Name, o.Consumer = "ingress", fmt.Sprintf("%d:run", q.nodes)
+	o.Name, o.Consumer, o.Poison = "ingress", fmt.Sprintf("%d:run", q.nodes), errPoison
 	if o.Lease == 0 {
 		o.Lease = lease
 	}
@@ -192,7 +193,7 @@ func (q *queueTest) onceInOrder(n int) {
 // nothing is left. When the reader stops, another one goes on at once.
 func TestQueue(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	q.add(1, 100) // before there is a group
 	var nodes []*redisstore.Queue
 	var stops []func()
@@ -247,9 +248,9 @@ func (q *queueTest) consumers() (names []string) {
 // had, before anything newer.
 func TestQueueKilledReader(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestQueueVictim$", "-test.timeout", "60s")
-	cmd.Env = append(os.Environ(), "QUEUE_VICTIM="+q.url)
+	cmd.Env = append(os.Environ(), "QUEUE_VICTIM="+q.Options().Addr)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -281,11 +282,11 @@ func TestQueueKilledReader(t *testing.T) {
 // The node that TestQueueKilledReader kills: it begins with each entry, and ends
 // with none.
 func TestQueueVictim(t *testing.T) {
-	url := os.Getenv("QUEUE_VICTIM")
-	if url == "" {
+	addr := os.Getenv("QUEUE_VICTIM")
+	if addr == "" {
 		t.Skip("it is a process of TestQueueKilledReader")
 	}
-	q := newQueueTest(t, url)
+	q := newQueueTest(t, &chattest.Redis{Addr: addr})
 	q.nodes = 99
 	n := q.queue(redisstore.QueueOptions{Handle: func(ctx context.Context, _ string, _ map[string]string) error {
 		<-ctx.Done()
@@ -298,7 +299,7 @@ func TestQueueVictim(t *testing.T) {
 // another one begins with it, and is heard no more.
 func TestQueueCutOff(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	var wire cable
 	at, err := redisconn.Options(q.url, "", "")
 	if err != nil {
@@ -378,14 +379,14 @@ func (c *cable) mend() {
 // follows it in its lane is handled.
 func TestQueuePoison(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	tried := make(chan string, 100)
 	n := q.queue(redisstore.QueueOptions{
 		Lanes: func(map[string]string) []string { return []string{"one"} }, Attempts: 3, Longest: 1000,
 		Handle: func(ctx context.Context, id string, fields map[string]string) error {
 			switch fields["n"] {
 			case "2":
-				return fmt.Errorf("%w: two is bad", chat.ErrPoison)
+				return fmt.Errorf("%w: two is bad", errPoison)
 			case "3":
 				tried <- id
 				return errors.New("three has no luck")
@@ -415,7 +416,7 @@ func TestQueuePoison(t *testing.T) {
 		t.Errorf("three was tried %d times, want 3", len(tried))
 	}
 	dead := q.dead()
-	why := []string{"it cannot be handled: two is bad", "it failed 3 times: three has no luck", "it failed 3 times: panic: four", "it is too long", "it is too long", "a field stands in it twice"}
+	why := []string{"poison: two is bad", "it failed 3 times: three has no luck", "it failed 3 times: panic: four", "it is too long", "it is too long", "a field stands in it twice"}
 	if len(dead) != len(why) {
 		t.Fatalf("%d were set aside, want %d: %v", len(dead), len(why), dead)
 	}
@@ -449,7 +450,7 @@ func TestQueuePoison(t *testing.T) {
 // aside without another try. An orderly end is no death, however often it comes.
 func TestQueueDeaths(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	q.add(1, 1)
 	begun := make(chan struct{}, 100)
 	for range 5 {
@@ -496,7 +497,7 @@ func TestQueueDeaths(t *testing.T) {
 // none is set aside; then they are handled in order.
 func TestQueueOutage(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	var out atomic.Bool
 	out.Store(true)
 	n := q.queue(redisstore.QueueOptions{
@@ -523,7 +524,7 @@ func TestQueueOutage(t *testing.T) {
 // on.
 func TestQueueAfterFlush(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	for range 2 {
 		run(t, q.queue(redisstore.QueueOptions{Lanes: lanes}))
 	}
@@ -540,8 +541,8 @@ func TestQueueAfterFlush(t *testing.T) {
 // Redis dies and comes back on its disk, and the scripts have to be loaded again.
 func TestQueueRedisRestarts(t *testing.T) {
 	t.Parallel()
-	r := chattest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
-	q := newQueueTest(t, r.URL())
+	r := startGuarded(t, "--appendonly", "yes", "--appendfsync", "always")
+	q := newQueueTest(t, r)
 	handle := make(chan struct{})
 	n := q.queue(redisstore.QueueOptions{Lanes: lanes, InFlight: 4, Handle: func(ctx context.Context, id string, fields map[string]string) error {
 		select {
@@ -569,7 +570,7 @@ func TestQueueRedisRestarts(t *testing.T) {
 // node stays the reader, and others get nothing.
 func TestQueueSlowHandler(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	begun := make(chan time.Time, 100)
 	n := q.queue(redisstore.QueueOptions{Attempts: 4, Handle: func(ctx context.Context, _ string, _ map[string]string) error {
 		begun <- time.Now()
@@ -594,10 +595,10 @@ func TestQueueSlowHandler(t *testing.T) {
 // same node, before others of their lanes that come later.
 func TestQueueLostAnswer(t *testing.T) {
 	t.Parallel()
-	r := chattest.StartRedis(t)
-	q := newQueueTest(t, r.URL())
+	r := startGuarded(t)
+	q := newQueueTest(t, r)
 	proxy := chattest.StartProxy(t, r.Addr)
-	n := q.queueAt(proxy.URL(), redisstore.QueueOptions{Lanes: lanes, InFlight: 10, Lease: time.Minute})
+	n := q.queueAt(nodeURL(proxy.Addr), redisstore.QueueOptions{Lanes: lanes, InFlight: 10, Lease: time.Minute})
 	run(t, n)
 	for i := range 20 {
 		// Sometimes the answer that is lost has entries, sometimes none.
@@ -612,7 +613,7 @@ func TestQueueLostAnswer(t *testing.T) {
 // A node may add entries, as many as there is place for.
 func TestQueueAdd(t *testing.T) {
 	t.Parallel()
-	q := newQueueTest(t, chattest.StartRedis(t).URL())
+	q := newQueueTest(t, startGuarded(t))
 	n := q.queue(redisstore.QueueOptions{Limit: 2})
 	for i := range 2 {
 		if id, err := n.Add(t.Context(), map[string]string{"n": strconv.Itoa(i), "lane": "0"}); id == "" || err != nil {
@@ -634,7 +635,7 @@ func TestQueueAdd(t *testing.T) {
 
 // The queue when every entry is handled at once: what Redis and the reader can do.
 func BenchmarkQueue(b *testing.B) {
-	q := newQueueTest(b, chattest.StartRedis(b).URL())
+	q := newQueueTest(b, startGuarded(b))
 	var n atomic.Int64
 	all := make(chan struct{}, 1)
 	node := q.queue(redisstore.QueueOptions{Handle: func(context.Context, string, map[string]string) error {
@@ -650,30 +651,4 @@ func BenchmarkQueue(b *testing.B) {
 	run(b, node)
 	<-all
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
-}
-
-// useQueue does all that a node does with a queue.
-func useQueue(t *testing.T, r *chattest.Redis) {
-	q := newQueueTest(t, r.URL())
-	for i := range 2 {
-		n := q.queueAt(asNode(r), redisstore.QueueOptions{Attempts: 1, Handle: func(context.Context, string, map[string]string) error {
-			return fmt.Errorf("%w: try %d", chat.ErrPoison, i)
-		}})
-		stop := run(t, n)
-		if _, err := n.Add(t.Context(), map[string]string{"n": "1"}); err != nil {
-			t.Error(err)
-		}
-		wait(t, "an entry to be set aside", func() bool { return n.Stats().SetAside == 1 })
-		stop()
-	}
-	// What a dead node had is taken over.
-	q.add(1, 1)
-	err := q.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "nodes", Consumer: "dead", Streams: []string{"chatring:ingress", ">"}}).Err()
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := q.queueAt(asNode(r), redisstore.QueueOptions{})
-	run(t, n)
-	wait(t, "an entry to be taken over", func() bool { return q.isEmpty() && n.Stats().TakenOver == 1 })
-	wait(t, "the dead node to be forgotten", func() bool { return len(q.consumers()) == 1 })
 }
