@@ -85,6 +85,7 @@ var (
 func TestMetricsAreDocumented(t *testing.T) {
 	set := metrics.New("1111", "test")
 	set.WatchBroker(func() metrics.Broker { return metrics.Broker{} })
+	set.WatchQueue("ingress", func() metrics.Queue { return metrics.Queue{} })
 	labels := touchVectors(t, reflect.ValueOf(set).Elem())
 	answer := httptest.NewRecorder()
 	health := api.NewHealth(nil)

@@ -50,6 +50,7 @@ type node struct {
 	friends   *friends.Friends
 	hub       *hub.Hub
 	store     *redisstore.Store // nil: all is in memory
+	ingress   *redisstore.Queue // nil: this node does not read it
 }
 
 // serve runs a node until SIGTERM or an interrupt, and then drains it. A
@@ -109,6 +110,9 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 		parts.Go(func() error { return unlessClosed(n.ops.Serve(opsLn)) })
 	}
 	parts.Go(func() error { return n.home.Run(failed) })
+	if n.ingress != nil {
+		parts.Go(func() error { return n.ingress.Run(failed) })
+	}
 	parts.Go(func() error {
 		<-failed.Done() // told, or a part has failed
 		n.drain(told.Err() != nil)
@@ -195,6 +199,7 @@ func build(c config.Config) (*node, error) {
 	n.gateway = gateway.New(n.hub, authenticator, logouts, options, count)
 	n.connectHomes()
 	n.hearServices()
+	n.openIngress()
 	serving := http.NewServeMux()
 	serving.Handle("/ws/", n.gateway.Handler())
 	probes := api.Serving(c.APPID, n.health)

@@ -38,6 +38,11 @@ func (f *faults) err() error {
 
 // check finds what is wrong with a value of the knob alone.
 func (k Knob) check(f *faults, value string) {
+	if _, is := k.Default.(bool); is {
+		if _, err := strconv.ParseBool(value); err != nil {
+			f.add(k.Key, "%q is neither true nor false", value)
+		}
+	}
 	switch least := k.Min.(type) {
 	case int:
 		if n, err := strconv.ParseInt(value, 0, 64); err != nil {

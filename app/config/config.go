@@ -128,13 +128,19 @@ type Config struct {
 		Backlog     int           `mapstructure:"backlog"`
 		SecretFile  string        `mapstructure:"secret_file"`
 	} `mapstructure:"hooks"`
+	Ingress struct {
+		Enabled    bool          `mapstructure:"enabled"`
+		Batch      int           `mapstructure:"batch"`
+		ClaimAfter time.Duration `mapstructure:"claim_after"`
+		Attempts   int           `mapstructure:"attempts"`
+	} `mapstructure:"ingress"`
 }
 
 // A Knob is one setting. Its environment variable is CHATRING_ and its key in
 // capitals, with underscores for dots; its flag is the key with dashes.
 type Knob struct {
 	Key     string
-	Default any // string, int, int64, time.Duration or []string
+	Default any // string, bool, int, int64, time.Duration or []string
 	Min     any // an int for a number, a time.Duration for a time; nil for words
 	Help    string
 }
@@ -222,6 +228,10 @@ var Knobs = []Knob{
 	{"hooks.rooms", []string{"*"}, nil, "Rooms whose messages are told (message_published), as patterns: names in which * stands for any characters. Inboxes never are."},
 	{"hooks.backlog", 100000, 1, "Events that may wait in Redis for an application that does not take them; beyond it the oldest are lost. Each takes as much memory as its message."},
 	{"hooks.secret_file", "", nil, "File with the secrets that sign every request to the application, whsec_ and 24 to 64 bytes in base64 each, one a line: all sign. Needed with any hook. Read again when it changes."},
+	{"ingress.enabled", true, nil, "Whether this node may be the one that reads chatring:ingress, the stream into which services write. With the memory broker there is none."},
+	{"ingress.batch", 128, 1, "Entries of chatring:ingress that are under way at once. Raise it when chatring_queue_waiting stays high and processors are idle."},
+	{"ingress.claim_after", 5 * time.Second, 500 * time.Millisecond, "How long a node that reads chatring:ingress may give no sign of life before another takes its place and its entries. An append has half as long."},
+	{"ingress.attempts", 5, 1, "After how many failures an entry is set aside in chatring:ingress:dead; the death of the node that has it is one, an outage of Redis is none."},
 }
 
 const prefix = "CHATRING"
@@ -261,6 +271,8 @@ func AddFlags(fs *pflag.FlagSet) {
 		switch d := k.Default.(type) {
 		case string:
 			fs.String(k.Flag(), d, k.Help)
+		case bool:
+			fs.Bool(k.Flag(), d, k.Help)
 		case int:
 			fs.Int(k.Flag(), d, k.Help)
 		case int64:

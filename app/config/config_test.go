@@ -114,6 +114,8 @@ func other(k config.Knob) string {
 		return "ES256"
 	case "auth.open_rooms", "hooks.rooms":
 		return "lobby"
+	case "ingress.enabled":
+		return "false"
 	case "hooks.on_failure":
 		return "allow"
 	case "hooks.events":
@@ -168,7 +170,7 @@ func TestEveryKnobHasAField(t *testing.T) {
 		t.Run(k.Key, func(t *testing.T) {
 			want := other(k)
 			// Errors are for settings that do not go together; the value stands.
-			c, _ := config.Load(flags(t, "--"+k.Flag(), want), "")
+			c, _ := config.Load(flags(t, "--"+k.Flag()+"="+want), "")
 			if got, ok := fields(reflect.ValueOf(c), "")[k.Key]; !ok || got != want {
 				t.Errorf("--%s %s gives %q", k.Flag(), want, got)
 			}
@@ -444,6 +446,8 @@ func TestFaults(t *testing.T) {
 		{"--hooks-webhook-url=https://app/ --hooks-secret-file=f --hooks-events=user_online,room_burnt", `hooks.events: "room_burnt" is none of room_occupied, room_vacated, user_online, user_offline, message_published`},
 		{"--hooks-webhook-url=https://app/ --hooks-secret-file=f --hooks-events=user_online,message_published --hooks-rooms=team-*", ""},
 		{"--direct-from=everybody", `direct.from: "everybody" is none of friends, anyone`},
+		{"--ingress-batch=0", "ingress.batch: must be 1 or more"},
+		{"--ingress-claim-after=100ms", "ingress.claim_after: must be 500ms or more"},
 		{"--friends-max=1001", "friends.max: must be 1000 or less: a list is one answer"},
 		{"--friends-pending=1001", "friends.pending: must be 1000 or less: a list is one answer"},
 		{"--friends-max=1000 --friends-pending=1000 --direct-from=anyone", ""},
@@ -455,8 +459,10 @@ func TestFaults(t *testing.T) {
 	}
 	t.Setenv("CHATRING_SESSION_OUTBOX", "abc")
 	t.Setenv("CHATRING_GATEWAY_PING", "25")
+	t.Setenv("CHATRING_INGRESS_ENABLED", "maybe")
 	want := `frobs: there is no such setting
 gateway.ping: "25" is no time: say a number and its unit, such as 25s
+ingress.enabled: "maybe" is neither true nor false
 session.outbox: "abc" is no whole number`
 	if _, err := config.Load(flags(t), file(t, "node.yaml", "frobs: 1")); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)

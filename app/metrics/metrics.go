@@ -221,6 +221,38 @@ func (s *Set) WatchBroker(read func() Broker) {
 	})
 }
 
+// Queue is what a node has counted of a queue in Redis, and what it knows of it.
+type Queue struct {
+	Handled, Retried, TakenOver, SetAside uint64
+	Waiting, Pending                      int
+	Reading                               bool
+}
+
+// WatchQueue registers what read returns of a queue; it is called at each scrape.
+func (s *Set) WatchQueue(name string, read func() Queue) {
+	labels := prometheus.Labels{"queue": name}
+	counter := func(name, help string, value func(Queue) uint64) {
+		s.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value(read())) }))
+	}
+	gauge := func(name, help string, value func(Queue) int) {
+		s.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value(read())) }))
+	}
+	counter("queue_handled_total", "Entries of a queue in Redis that were handled.", func(q Queue) uint64 { return q.Handled })
+	counter("queue_retried_total", "Tries to handle an entry that failed, an outage among the reasons.", func(q Queue) uint64 { return q.Retried })
+	counter("queue_taken_over_total", "Entries that another node had and did not settle.", func(q Queue) uint64 { return q.TakenOver })
+	counter("queue_set_aside_total", "Entries that can never be handled, and were moved to the queue's :dead stream.", func(q Queue) uint64 { return q.SetAside })
+	gauge("queue_waiting", "Entries that no node has taken yet, when this node last asked: every node says about the same.", func(q Queue) int { return q.Waiting })
+	gauge("queue_pending", "Entries that a node has taken and not settled, when this node last asked.", func(q Queue) int { return q.Pending })
+	gauge("queue_reading", "1 while this node is the one that reads the queue.", func(q Queue) int {
+		if q.Reading {
+			return 1
+		}
+		return 0
+	})
+}
+
 type maker struct{ reg *prometheus.Registry }
 
 const namespace = "chatring"

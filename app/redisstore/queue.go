@@ -3,6 +3,7 @@ package redisstore
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -56,8 +57,8 @@ const (
 type QueueOptions struct {
 	// Name is the queue's: its stream is chatring:<name>.
 	Name string
-	// Consumer names the run of this node.
-	Consumer string
+	// Node is the node's APPID. Each Queue is a consumer of its own.
+	Node string
 	// Handle handles an entry, and ends when ctx does. An entry that it returns
 	// an error for comes again: without end when the error is
 	// chat.ErrUnavailable, never when it is Poison, else until it has failed
@@ -123,6 +124,7 @@ type Queue struct {
 	store   *Store
 	options QueueOptions
 	key     string
+	me      string        // the consumer
 	wake    chan struct{} // holds a token when something was handled; never closed
 
 	// Owned by Run.
@@ -164,7 +166,7 @@ type entry struct {
 func (s *Store) Queue(o QueueOptions) *Queue {
 	o.setDefaults()
 	return &Queue{
-		store: s, options: o, key: redisconn.Prefix + o.Name,
+		store: s, options: o, key: redisconn.Prefix + o.Name, me: o.Node + ":" + rand.Text()[:10],
 		wake: make(chan struct{}, 1), lanes: make(map[string]chan struct{}),
 	}
 }
@@ -287,7 +289,7 @@ func (q *Queue) turn(ctx context.Context, after string, more bool) (t turn, err 
 	}
 	asked := time.Now()
 	reply, err := q.store.run(ctx, queueTakeScript, []string{q.key, q.readerKey()},
-		queueGroup, o.Consumer, o.Lease.Milliseconds(), count, bytes, o.Longest, maxEntryFields, after)
+		queueGroup, q.me, o.Lease.Milliseconds(), count, bytes, o.Longest, maxEntryFields, after)
 	if err != nil {
 		return t, err
 	}
@@ -517,7 +519,7 @@ func (q *Queue) setAside(ctx context.Context, e *entry) error {
 	o := &q.options
 	why := strings.ToValidUTF8(e.why[:min(len(e.why), maxWhy)], "")
 	reply, err := q.store.run(ctx, queueAsideScript, []string{q.key, q.deadKey()},
-		queueGroup, o.Consumer, e.id, why, o.Kept, o.Longest, maxEntryFields)
+		queueGroup, q.me, e.id, why, o.Kept, o.Longest, maxEntryFields)
 	if err != nil {
 		return err
 	}
@@ -536,7 +538,7 @@ func (q *Queue) setAside(ctx context.Context, e *entry) error {
 
 // tidy removes consumers that are over; with "leave", this one as well.
 func (q *Queue) tidy(ctx context.Context, leave string) {
-	if _, err := q.store.run(ctx, queueTidyScript, []string{q.key, q.readerKey()}, queueGroup, q.options.Consumer, leave); err != nil {
+	if _, err := q.store.run(ctx, queueTidyScript, []string{q.key, q.readerKey()}, queueGroup, q.me, leave); err != nil {
 		q.complain(ctx, "a queue cannot be tidied", err)
 	}
 }

@@ -72,7 +72,7 @@ func (q *queueTest) over(at redis.Options, o redisstore.QueueOptions) *redisstor
 	store := redisstore.New(at)
 	q.t.Cleanup(func() { _ = store.Close() })
 	q.nodes++
-	o.Name, o.Consumer, o.Poison = "ingress", fmt.Sprintf("%d:run", q.nodes), errPoison
+	o.Name, o.Node, o.Poison = "ingress", strconv.Itoa(q.nodes), errPoison
 	if o.Lease == 0 {
 		o.Lease = lease
 	}
@@ -287,7 +287,6 @@ func TestQueueVictim(t *testing.T) {
 		t.Skip("it is a process of TestQueueKilledReader")
 	}
 	q := newQueueTest(t, &chattest.Redis{Addr: addr})
-	q.nodes = 99
 	n := q.queue(redisstore.QueueOptions{Handle: func(ctx context.Context, _ string, _ map[string]string) error {
 		<-ctx.Done()
 		return ctx.Err()
@@ -421,7 +420,7 @@ func TestQueuePoison(t *testing.T) {
 		t.Fatalf("%d were set aside, want %d: %v", len(dead), len(why), dead)
 	}
 	for _, d := range dead {
-		if d.Values["id"] == "" || d.Values["by"] != "1:run" {
+		if d.Values["id"] == "" || !strings.HasPrefix(d.Values["by"].(string), "1:") {
 			t.Errorf("set aside: %v", d.Values)
 		}
 		i := slices.IndexFunc(why, func(w string) bool { return strings.HasPrefix(d.Values["why"].(string), w) })
@@ -651,4 +650,34 @@ func BenchmarkQueue(b *testing.B) {
 	run(b, node)
 	<-all
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// A backend may write into the ingress, and do nothing else there.
+func TestIngressUser(t *testing.T) {
+	t.Parallel()
+	r := chattest.StartRedis(t, append([]string{"--user", "ingress", "on", ">" + password}, rulesOf(t, "ingress")...)...)
+	c := redis.NewClient(&redis.Options{Addr: r.Addr, Username: "ingress", Password: password, Protocol: 2, DisableIdentity: true})
+	t.Cleanup(func() { _ = c.Close() })
+	for _, command := range []string{"PING", "XADD chatring:ingress * room lobby data 1"} {
+		if err := c.Do(t.Context(), words(command)...).Err(); err != nil {
+			t.Errorf("%s = %v", command, err)
+		}
+	}
+	for _, command := range []string{
+		"XADD chatring:{lobby}:log * a b", "XADD chatring:ingress:dead * a b", "XADD chatring:webhooks * a b",
+		"XRANGE chatring:ingress - +", "XREAD STREAMS chatring:ingress 0", "XLEN chatring:ingress", "XDEL chatring:ingress 1-1",
+		"DEL chatring:ingress", "PUBLISH chatring:{lobby} x", "SUBSCRIBE chatring:{lobby}", "GET chatring:ingress:reader",
+		"FLUSHALL", "CONFIG GET dir", "ACL LIST", "KEYS *", "EVAL return{} 0", "XGROUP DESTROY chatring:ingress nodes",
+	} {
+		if err := c.Do(t.Context(), words(command)...).Err(); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("%s = %v, want NOPERM", command, err)
+		}
+	}
+}
+
+func words(command string) (all []any) {
+	for _, word := range strings.Fields(command) {
+		all = append(all, word)
+	}
+	return all
 }
