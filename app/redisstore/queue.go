@@ -231,7 +231,7 @@ func (q *Queue) read(ctx context.Context) {
 	after, astray, idle := "-", false, minIdle
 	for ctx.Err() == nil {
 		t, err := q.turn(reading, after, !astray)
-		if err == nil && !t.reads || err != nil && time.Now().After(q.readsUntil()) {
+		if err == nil && t.reads == 0 || err != nil && time.Now().After(q.readsUntil()) {
 			q.complain(ctx, "a queue cannot be read", err)
 			q.rest(ctx, renewal)
 			return
@@ -269,7 +269,7 @@ func (q *Queue) read(ctx context.Context) {
 
 // A turn is what Redis answers the reader.
 type turn struct {
-	reads            bool
+	reads            time.Duration // from now on; 0: another node does
 	waiting, pending int
 	after            string
 	entries          []*entry
@@ -299,8 +299,8 @@ func (q *Queue) turn(ctx context.Context, after string, more bool) (t turn, err 
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stats.Waiting, q.stats.Pending = t.waiting, t.pending
-	if t.reads {
-		q.until = asked.Add(o.Lease)
+	if t.reads > 0 {
+		q.until = asked.Add(t.reads)
 	}
 	return t, nil
 }
@@ -316,7 +316,7 @@ func parseTurn(reply any) (t turn, err error) {
 	waiting, _ := f[1].(int64)
 	pending, _ := f[2].(int64)
 	entries, _ := f[4].([]any)
-	t = turn{reads: reads == 1, waiting: int(waiting), pending: int(pending)}
+	t = turn{reads: time.Duration(reads) * time.Millisecond, waiting: int(waiting), pending: int(pending)}
 	t.after, _ = f[3].(string)
 	for _, e := range entries {
 		g, ok := e.([]any)

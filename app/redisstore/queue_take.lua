@@ -6,44 +6,48 @@
 -- KEYS  1 stream
 --       2 reader      who reads; expires when that one gives no sign of life
 -- ARGV  1 group       2 consumer
---       3 for how long the consumer may read, in milliseconds
+--       3 for how long a consumer that gives no sign of life may read, in ms
 --       4 how many entries it can take, and 5 how many bytes, roughly
 --       6 the longest entry that it wants to see, in bytes, and 7 with the most
 --         fields, their names counted too
 --       8 after        "" to read what nobody has been given yet; else the ID
 --                     from which on pending entries are taken over, as XPENDING
 --                     understands it
--- Answers { 1 if the consumer reads, entries that nobody has been given yet,
--- pending ones, what to say as "after" the next time, entries }. An entry is
--- { ID, how often it was given to somebody, 1 if it was another's, its size,
--- fields }; the fields of one that is too long are left out.
+-- Answers { for how long the consumer may read, in milliseconds, 0 if another
+-- reads; how many entries nobody has been given yet; how many are pending; what to
+-- say as "after" the next time; entries }. An entry is { ID, how often it was
+-- given to somebody, 1 if it was another's, its size, fields }; the fields of one
+-- that is too long are left out.
 --
 -- It writes also when Redis is full: it adds next to nothing, and what it hands
 -- out is on its way out of Redis.
 
 local stream, reader = KEYS[1], KEYS[2]
-local group, me, lease = ARGV[1], ARGV[2], ARGV[3]
+local group, me, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, bytes, longest, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local after = ARGV[8]
 
 -- The group is made before its first entry is read, and again after a FLUSHALL;
 -- from 0, so that nothing is overlooked that was added meanwhile.
-local pending = redis.pcall('XPENDING', stream, group)
-if pending.err then
+if redis.pcall('XPENDING', stream, group).err then
   redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
-  pending = { 0 }
 end
 
-local function answer(reads, entries)
+local function answer(left, entries)
   local n = redis.call('XPENDING', stream, group)[1]
-  return { reads, redis.call('XLEN', stream) - n, n, after, entries }
+  return { left, redis.call('XLEN', stream) - n, n, after, entries }
 end
 
 redis.call('SET', reader, me, 'NX', 'PX', lease)
 if redis.call('GET', reader) ~= me then
   return answer(0, {})
 end
-redis.call('PEXPIRE', reader, lease)
+-- Not in each turn: what is written goes to the disk.
+local left = redis.call('PTTL', reader)
+if left < 0.8 * lease then
+  redis.call('PEXPIRE', reader, lease)
+  left = lease
+end
 
 local entries, taken = {}, 0
 local function take(id, fields, given, other)
@@ -89,4 +93,4 @@ elseif count > 0 then
     after = ''
   end
 end
-return answer(1, entries)
+return answer(left, entries)

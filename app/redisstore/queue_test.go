@@ -565,6 +565,32 @@ func TestQueueRedisRestarts(t *testing.T) {
 	}
 }
 
+// A full Redis gives its entries away all the same. What is to be set aside waits
+// until there is place for it.
+func TestQueueFullRedis(t *testing.T) {
+	t.Parallel()
+	q := newQueueTest(t, startGuarded(t))
+	q.add(1, 10)
+	if err := q.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	n := q.queue(redisstore.QueueOptions{Handle: func(ctx context.Context, id string, fields map[string]string) error {
+		if fields["n"] == "3" {
+			return errPoison
+		}
+		return q.note(ctx, id, fields)
+	}})
+	run(t, n)
+	wait(t, "nine to be handled", func() bool { return n.Stats().Handled == 9 })
+	if s := n.Stats(); !s.Reading || s.SetAside > 0 {
+		t.Errorf("with a full Redis: %+v", s)
+	}
+	if err := q.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the last to be set aside", func() bool { return n.Stats().SetAside == 1 && q.isEmpty() })
+}
+
 // A handler that takes too long is told to end, and tried again; meanwhile the
 // node stays the reader, and others get nothing.
 func TestQueueSlowHandler(t *testing.T) {
@@ -607,6 +633,27 @@ func TestQueueLostAnswer(t *testing.T) {
 		wait(t, "all that was added", q.isEmpty)
 	}
 	q.onceInOrder(200)
+}
+
+// A queue in which nothing happens is looked at without writing to the disk.
+func TestQueueIdle(t *testing.T) {
+	t.Parallel()
+	q := newQueueTest(t, startGuarded(t))
+	for range 2 {
+		run(t, q.queue(redisstore.QueueOptions{Lease: time.Minute}))
+	}
+	q.add(1, 10)
+	wait(t, "what was added", q.isEmpty)
+	number := func(section, name string) (n int) {
+		_, rest, _ := strings.Cut(q.Info(t.Context(), section).Val(), name)
+		_, _ = fmt.Sscan(rest, &n)
+		return n
+	}
+	turns, written := number("commandstats", "cmdstat_evalsha:calls="), number("persistence", "rdb_changes_since_last_save:")
+	wait(t, "many turns", func() bool { return number("commandstats", "cmdstat_evalsha:calls=") > turns+50 })
+	if n := number("persistence", "rdb_changes_since_last_save:") - written; written == 0 || n > 0 {
+		t.Errorf("%d writes in fifty turns, and %d before", n, written)
+	}
 }
 
 // A node may add entries, as many as there is place for.

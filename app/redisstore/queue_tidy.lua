@@ -11,8 +11,7 @@ local stream, reader, group, me, leaves = KEYS[1], KEYS[2], ARGV[1], ARGV[2], AR
 if redis.call('GET', reader) ~= me then
   return
 end
-local pending = redis.pcall('XPENDING', stream, group)
-if pending.err then
+if redis.pcall('XPENDING', stream, group).err then
   redis.call('DEL', reader)
   return
 end
