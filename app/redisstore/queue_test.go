@@ -45,11 +45,8 @@ func newQueueTest(t testing.TB, r *chattest.Redis) *queueTest {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: r.Addr})
 	t.Cleanup(func() { _ = c.Close() })
-	return &queueTest{Client: c, t: t, url: nodeURL(r.Addr)}
+	return &queueTest{Client: c, t: t, url: asNode(r)}
 }
-
-// nodeURL is how a node reaches a guarded Redis.
-func nodeURL(addr string) string { return "redis://chatring:" + password + "@" + addr }
 
 // queue returns a node's queue. Where the options have no Handle, it notes what
 // it is handed.
@@ -623,7 +620,7 @@ func TestQueueLostAnswer(t *testing.T) {
 	r := startGuarded(t)
 	q := newQueueTest(t, r)
 	proxy := chattest.StartProxy(t, r.Addr)
-	n := q.queueAt(nodeURL(proxy.Addr), redisstore.QueueOptions{Lanes: lanes, InFlight: 10, Lease: time.Minute})
+	n := q.queueAt(asNode(&chattest.Redis{Addr: proxy.Addr}), redisstore.QueueOptions{Lanes: lanes, InFlight: 10, Lease: time.Minute})
 	run(t, n)
 	for i := range 20 {
 		// Sometimes the answer that is lost has entries, sometimes none.

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rulesOf is what scripts/redis lets a node do, or some of it.
-func rulesOf(t *testing.T, which string) []string {
+func rulesOf(t testing.TB, which string) []string {
 	t.Helper()
 	out, err := exec.Command("../../scripts/redis", "rules", which).Output()
 	if err != nil {
@@ -30,9 +30,9 @@ const password = "hunter2"
 
 // startGuarded starts a Redis whose user "chatring" may do what a node may, and at
 // the end of the test complains of what it refused.
-func startGuarded(t *testing.T) *chattest.Redis {
+func startGuarded(t testing.TB, args ...string) *chattest.Redis {
 	t.Helper()
-	r := chattest.StartRedis(t, append([]string{"--user", "chatring", "on", ">" + password}, rulesOf(t, "")...)...)
+	r := chattest.StartRedis(t, append(append([]string{"--user", "chatring", "on", ">" + password}, rulesOf(t, "")...), args...)...)
 	t.Cleanup(func() {
 		c := redis.NewClient(&redis.Options{Addr: r.Addr})
 		defer c.Close()
