@@ -43,6 +43,13 @@ func TestFriendsMove(t *testing.T) {
 			t.Errorf("none of four sockets is on %s", appid)
 		}
 	}
+	lobby.Send(`{"id":1,"cmd":"friends.request","user":"carol"}`)
+	if f := lobby.Reply(1); f.Error != nil {
+		t.Errorf("bob asks carol on a node of the rooms: %+v", f.Error)
+	}
+	for _, carol := range moved {
+		carol.Wait("bob's request", func(f Frame) bool { return f.Room == "@carol" && strings.Contains(string(f.Data), "friend_request") })
+	}
 	if room := c.Dial(c.Front(), "/ws/chat/lobby?user=carol"); room.Shard != lobby.Shard {
 		t.Errorf("the lobby is on %s for those who come now, and was on %s", room.Shard, lobby.Shard)
 	}
@@ -72,8 +79,8 @@ func TestFriendsMove(t *testing.T) {
 
 	for name, cl := range map[string]*Client{"alice": alice, "lobby": lobby} { // open since before
 		room := map[string]string{"alice": "@alice", "lobby": "lobby"}[name]
-		cl.Send(`{"id":1,"cmd":"history","room":%q}`, room)
-		if f := cl.Reply(1); f.Error != nil {
+		cl.Send(`{"id":2,"cmd":"history","room":%q}`, room)
+		if f := cl.Reply(2); f.Error != nil {
 			t.Errorf("%s: %+v", name, f.Error)
 		}
 	}
