@@ -216,6 +216,14 @@ var handshakes = []hostile{
 		id: "H16", sent: "paths that leave theirs: `//ws`, `/ws/../admin`, escapes, `/metrics`", answer: "404 or 400 by HAProxy; where only dots or slashes are wrong, 307 to the plain path, never to another host; the operators' pages are not on this port at all",
 		run: strayed,
 	},
+	{
+		id: "H17", sent: "direct rooms in odd spellings: `@a%2Bb`, `@A+@B`, `@b+a`, `@a+a`, `@=61+b`, `@a=2bb+c`, `@a=0D=0Ab+c`, ids of 129 bytes; an inbox; the room of two others", answer: "400 `bad_room`, by HAProxy where the spelling alone shows it, else by the node; 403 `forbidden` for the last",
+		run: directSpelled,
+	},
+	{
+		id: "H18", sent: "paths of the API: `/api//rooms/x`, `/api/%2e%2e/metrics`, `/%61pi/…`, `/API/…`, `/api/rooms/a%2Fb/messages`; the API from the page of another site", answer: "400 `bad_path` or `bad_room`, 404; 403 `bad_origin`; all by HAProxy, before a node is asked",
+		run: apiStrayed,
+	},
 }
 
 // spoofed floods under a new name each time.
