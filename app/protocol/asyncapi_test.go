@@ -1,0 +1,629 @@
+package protocol_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/protocol"
+)
+
+// An asyncAPI is docs/asyncapi.yaml. Its schemas are read twice: as they stand, and
+// closed, when a field that the document does not name is a mistake.
+type asyncAPI struct {
+	root         map[string]any
+	open, closed *jsonschema.Compiler
+}
+
+func readAsyncAPI(t *testing.T) *asyncAPI {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "asyncapi.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() (root map[string]any) {
+		var document any
+		if err := yaml.Unmarshal(text, &document); err != nil {
+			t.Fatal(err)
+		}
+		root, ok := value(t, marshal(t, document)).(map[string]any)
+		if !ok {
+			t.Fatal("the document is no object")
+		}
+		return root
+	}
+	d := &asyncAPI{root: read(), open: jsonschema.NewCompiler(), closed: jsonschema.NewCompiler()}
+	closed := read()
+	closeObjects(closed["components"])
+	for c, root := range map[*jsonschema.Compiler]map[string]any{d.open: d.root, d.closed: closed} {
+		if err := c.AddResource("asyncapi.json", root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+// value reads JSON as the validator wants it.
+func value(t *testing.T, text []byte) any {
+	t.Helper()
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return v
+}
+
+// closeObjects makes every schema of an object refuse fields that it does not name.
+func closeObjects(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, said := v["additionalProperties"]; v["type"] == "object" && !said {
+			v["additionalProperties"] = false
+		}
+		for key, child := range v {
+			if key != "examples" {
+				closeObjects(child)
+			}
+		}
+	case []any:
+		for _, child := range v {
+			closeObjects(child)
+		}
+	}
+}
+
+// at returns what stands under the keys; nil: nothing.
+func (d *asyncAPI) at(keys ...string) any {
+	var v any = d.root
+	for _, key := range keys {
+		object, _ := v.(map[string]any)
+		v = object[key]
+	}
+	return v
+}
+
+func (d *asyncAPI) object(keys ...string) map[string]any {
+	object, _ := d.at(keys...).(map[string]any)
+	return object
+}
+
+func (d *asyncAPI) list(keys ...string) []any {
+	list, _ := d.at(keys...).([]any)
+	return list
+}
+
+// follow returns what v refers to, if it is a reference.
+func (d *asyncAPI) follow(v any) any {
+	for {
+		object, _ := v.(map[string]any)
+		pointer, ok := object["$ref"].(string)
+		if !ok {
+			return v
+		}
+		v = d.at(strings.Split(strings.TrimPrefix(pointer, "#/"), "/")...)
+	}
+}
+
+// validate says what is wrong with a message, if anything is.
+func validate(c *jsonschema.Compiler, message string, v any) error {
+	s, err := c.Compile("asyncapi.json#/components/messages/" + message + "/payload")
+	if err != nil {
+		return err
+	}
+	return s.Validate(v)
+}
+
+// messages returns the names of all messages that are no collection, sorted: of
+// commands, of replies without the error, and of pushes.
+func (d *asyncAPI) messages() (commands, replies, pushes []string) {
+	for _, name := range slices.Sorted(maps.Keys(d.object("components", "messages"))) {
+		switch {
+		case slices.Contains([]string{"command", "reply", "push", "error"}, name):
+		case strings.HasPrefix(name, "push."):
+			pushes = append(pushes, name)
+		case name == "ok" || strings.HasPrefix(name, "ok."):
+			replies = append(replies, name)
+		default:
+			commands = append(commands, name)
+		}
+	}
+	return commands, replies, pushes
+}
+
+// errors returns the codes with which a command may fail, by what the operation and
+// its traits say, sorted; the operation of a command has its name.
+func (d *asyncAPI) errors(command string) []string {
+	codes := maps.Clone(d.object("operations", command, "x-errors"))
+	if codes == nil {
+		codes = map[string]any{}
+	}
+	for _, trait := range d.list("operations", command, "traits") {
+		if trait, ok := d.follow(trait).(map[string]any); ok {
+			more, _ := trait["x-errors"].(map[string]any)
+			maps.Copy(codes, more)
+		}
+	}
+	return slices.Sorted(maps.Keys(codes))
+}
+
+// replies returns the messages that answer a command.
+func (d *asyncAPI) replies(command string) []string {
+	return lastNames(d.list("operations", command, "reply", "messages"))
+}
+
+// lastNames returns the last word of each reference.
+func lastNames(references []any) (names []string) {
+	for _, r := range references {
+		reference, _ := r.(map[string]any)
+		pointer, _ := reference["$ref"].(string)
+		pointer = strings.TrimSuffix(pointer, "/payload")
+		names = append(names, pointer[strings.LastIndex(pointer, "/")+1:])
+	}
+	return names
+}
+
+// same compares what the document has with what there is.
+func same(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
+	if !slices.Equal(got, want) {
+		t.Errorf("%s in the document\n got %q\nwant %q", what, got, want)
+	}
+}
+
+// Every command, reply, push, error code and close code of the code is in the
+// document, and no others.
+func TestAsyncAPIIsComplete(t *testing.T) {
+	d := readAsyncAPI(t)
+	var commands, replies, pushes []string
+	for _, s := range sayable(t) {
+		switch kind, name, _ := strings.Cut(s, " "); {
+		case s == "command call" || s == "reply OkJSON" || s == "reply Fail":
+		case kind == "command":
+			commands = append(commands, name)
+		case kind == "push":
+			pushes = append(pushes, "push."+name)
+		default:
+			rest := strings.ToLower(strings.TrimPrefix(name, "Ok"))
+			replies = append(replies, strings.TrimSuffix("ok."+rest, "."))
+		}
+	}
+	ofModule := func(name string) bool { return strings.Contains(strings.TrimPrefix(name, "ok."), ".") }
+	documented, answers, said := d.messages()
+	same(t, "commands", slices.DeleteFunc(slices.Clone(documented), ofModule), commands)
+	same(t, "replies", slices.DeleteFunc(slices.Clone(answers), ofModule), replies)
+	same(t, "pushes", said, pushes)
+
+	same(t, `choices of "command"`, lastNames(d.list("components", "messages", "command", "payload", "oneOf")), documented)
+	same(t, `choices of "reply"`, lastNames(d.list("components", "messages", "reply", "payload", "anyOf")), append(answers, "error"))
+	same(t, `choices of "push"`, lastNames(d.list("components", "messages", "push", "payload", "oneOf")), said)
+	same(t, "messages of the operation push", lastNames(d.list("operations", "push", "messages")), said)
+	answered := map[string]bool{}
+	for _, command := range documented {
+		same(t, "messages of the operation "+command, lastNames(d.list("operations", command, "messages")), []string{command})
+		for _, reply := range d.replies(command) {
+			answered[reply] = true
+		}
+	}
+	same(t, "replies of all operations", slices.Collect(maps.Keys(answered)), append(answers, "error"))
+
+	codes, closes := constants(t)
+	var declared, explained []string
+	for _, choice := range d.list("components", "schemas", "code", "oneOf") {
+		declared = append(declared, fmt.Sprint(choice.(map[string]any)["const"]))
+	}
+	for _, command := range documented {
+		explained = append(explained, d.errors(command)...)
+	}
+	slices.Sort(explained)
+	same(t, "error codes", declared, codes)
+	same(t, "error codes of all operations", slices.Compact(explained), codes)
+
+	closes = slices.DeleteFunc(closes, func(code string) bool { return code == "1005" || code == "1006" }) // never on the wire
+	var closed []string
+	for _, c := range d.list("x-close-codes") {
+		row := c.(map[string]any)
+		code := fmt.Sprint(row["code"])
+		closed = append(closed, code)
+		comesBack := slices.Contains([]string{"1001", "1011", "1012", "1013"}, code) || "4000" <= code && code < "4500"
+		if (row["then"] == "come back") != comesBack {
+			t.Errorf("after %s a client is told to %s", code, row["then"])
+		}
+	}
+	same(t, "close codes", closed, closes)
+}
+
+// What an object may have and must have is what the code writes and reads.
+func TestAsyncAPIHasTheFieldsOfTheCode(t *testing.T) {
+	d := readAsyncAPI(t)
+	frames := map[string][]protocol.Frame{
+		"ok":           {protocol.Ok(1)},
+		"ok.at":        {protocol.OkAt(1, chat.Position{})},
+		"ok.auth":      {protocol.OkAuth(1, 1)},
+		"ok.history":   {protocol.OkHistory(new([]byte), 1, nil, true)},
+		"ok.present":   {protocol.OkPresent(1, full[protocol.Present]()), protocol.OkPresent(1, protocol.Present{})},
+		"error":        {protocol.Fail(1, new(full[protocol.Error]())), protocol.Fail(0, &protocol.Error{})},
+		"push.hello":   fullAndBare[protocol.Hello](),
+		"push.joined":  fullAndBare[protocol.Joined](),
+		"push.left":    fullAndBare[protocol.Left](),
+		"push.message": {protocol.Message(chat.Publication{Draft: chat.Draft{Body: []byte("1")}})},
+		"push.signal":  {protocol.SignalPush("lobby", "bob", []byte("1"))},
+		"push.member":  fullAndBare[protocol.Member](),
+		"push.gap":     fullAndBare[protocol.Gap](),
+		"push.reset":   fullAndBare[protocol.Reset](),
+		"push.drain":   fullAndBare[protocol.Drain](),
+	}
+	commands, replies, pushes := d.messages()
+	for _, name := range slices.Concat(replies, pushes, []string{"error"}) {
+		if strings.Count(name, ".") > 1 {
+			continue // a module's answer
+		}
+		if frames[name] == nil {
+			t.Errorf("there is no %s to compare with", name)
+		}
+		var values []any
+		for _, f := range frames[name] {
+			values = append(values, value(t, f.JSON()))
+		}
+		d.sameFields(t, name, d.at("components", "messages", name, "payload"), values)
+	}
+
+	fields := map[string]bool{}
+	for _, command := range commands {
+		for field := range d.object("components", "messages", command, "payload", "properties") {
+			if !strings.Contains(command, ".") {
+				fields[field] = true
+			}
+		}
+	}
+	same(t, "fields of commands", slices.Collect(maps.Keys(fields)), commandFields(t))
+}
+
+// sameFields compares a schema with what the code has written, at its fullest and
+// its barest.
+func (d *asyncAPI) sameFields(t *testing.T, where string, schema any, values []any) {
+	t.Helper()
+	s, _ := d.follow(schema).(map[string]any)
+	if items, ok := s["items"]; ok {
+		var inside []any
+		for _, v := range values {
+			list, _ := v.([]any)
+			inside = append(inside, list...)
+		}
+		d.sameFields(t, where+"[]", items, inside)
+		return
+	}
+	if s["type"] != "object" || len(values) == 0 {
+		return
+	}
+	count, inside := map[string]int{}, map[string][]any{}
+	objects := 0
+	for _, v := range values {
+		object, ok := v.(map[string]any)
+		if !ok {
+			continue // null, when it is bare
+		}
+		objects++
+		for field, v := range object {
+			count[field]++
+			inside[field] = append(inside[field], v)
+		}
+	}
+	properties, _ := s["properties"].(map[string]any)
+	same(t, where+": fields", slices.Collect(maps.Keys(properties)), slices.Collect(maps.Keys(count)))
+	var required []string
+	list, _ := s["required"].([]any)
+	for _, field := range list {
+		required = append(required, fmt.Sprint(field))
+	}
+	maps.DeleteFunc(count, func(_ string, n int) bool { return n < objects })
+	same(t, where+": required fields", required, slices.Collect(maps.Keys(count)))
+	for field, values := range inside {
+		d.sameFields(t, where+"."+field, properties[field], values)
+	}
+}
+
+// fullAndBare returns a push with every field set, and one with none.
+func fullAndBare[T interface{ Frame() protocol.Frame }]() []protocol.Frame {
+	var bare T
+	return []protocol.Frame{full[T]().Frame(), bare.Frame()}
+}
+
+// full returns a value of which no field is empty.
+func full[T any]() (v T) {
+	fill(reflect.ValueOf(&v).Elem())
+	return v
+}
+
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("1")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(1)
+	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[json.RawMessage]() {
+			v.SetBytes([]byte("1"))
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Array:
+		for i := range v.Len() {
+			fill(v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	default:
+		panic("a field of kind " + v.Kind().String())
+	}
+}
+
+// commandFields are the names of all fields that ParseCommand reads.
+func commandFields(t *testing.T) (fields []string) {
+	t.Helper()
+	source, err := os.ReadFile("command.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(source), "type wireCommand struct {")
+	rest, _, _ = strings.Cut(rest, "\n}")
+	for _, m := range regexp.MustCompile("`json:\"(\\w+)\"`").FindAllStringSubmatch(rest, -1) {
+		fields = append(fields, m[1])
+	}
+	return fields
+}
+
+// The document's limits are the code's.
+func TestAsyncAPIHasTheLimitsOfTheCode(t *testing.T) {
+	d := readAsyncAPI(t)
+	for _, c := range []struct {
+		path string
+		want any
+	}{
+		{"components.schemas.user.maxLength", chat.MaxUser},
+		{"components.schemas.key.pattern", fmt.Sprintf("^[!-~]{1,%d}$", chat.MaxKey)},
+		{"components.messages.history.payload.properties.limit.default", protocol.DefaultHistory},
+		{"components.messages.history.payload.properties.limit.description", fmt.Sprintf("A number above %d counts as %[1]d.", protocol.MaxHistory)},
+	} {
+		if got := d.at(strings.Split(c.path, ".")...); fmt.Sprint(got) != fmt.Sprint(c.want) {
+			t.Errorf("%s is %v, want %v", c.path, got, c.want)
+		}
+	}
+	for path, want := range map[string]int{
+		"ok.history messages": protocol.MaxHistory,
+		"ok.present users":    protocol.MaxPresent,
+	} {
+		message, field, _ := strings.Cut(path, " ")
+		if got := d.at("components", "messages", message, "payload", "properties", "ok", "properties", field, "maxItems"); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: at most %v, want %d", path, got, want)
+		}
+	}
+	headers := d.object("components", "schemas", "handshakeHeaders", "properties", "Sec-WebSocket-Protocol")
+	for _, word := range []string{"`" + protocol.Subprotocol + "`", "`" + protocol.BearerPrefix + "`"} {
+		if !strings.Contains(fmt.Sprint(headers["description"]), word) {
+			t.Errorf("the subprotocol's description lacks %s", word)
+		}
+	}
+}
+
+// What the document takes for a command, ParseCommand takes for one, and the other
+// way round; and its error is one that the document lists.
+func TestAsyncAPIRefusesWhatTheCodeRefuses(t *testing.T) {
+	d := readAsyncAPI(t)
+	commands, _, _ := d.messages()
+	for _, command := range commands {
+		fields := d.object("components", "messages", command, "payload", "properties")
+		for _, example := range d.list("components", "messages", command, "examples") {
+			payload, _ := example.(map[string]any)["payload"].(map[string]any)
+			for field := range fields {
+				if field == "cmd" {
+					continue
+				}
+				for _, v := range []any{absent, "", "a b", "1-2", "lobby", "@alice+bob", "@bob+", true, -1, 0, 1, 1000, []string{}, []int{1}, []string{"bob", "carol"}, map[string]any{}} {
+					broken := maps.Clone(payload)
+					broken[field] = v
+					if v == absent {
+						delete(broken, field)
+					}
+					d.sameVerdict(t, command, marshal(t, broken))
+				}
+			}
+		}
+	}
+}
+
+// absent stands for a field that is not there.
+const absent = "absent"
+
+func (d *asyncAPI) sameVerdict(t *testing.T, command string, frame []byte) {
+	t.Helper()
+	wrong := validate(d.open, command, value(t, frame))
+	c, refused := protocol.ParseCommand(frame)
+	if _, ok := c.Body.(protocol.Call); ok {
+		return // the module's own verdict
+	}
+	if (wrong == nil) != (refused == nil) {
+		t.Errorf("%s: the document says %v, the code %v", frame, wrong, refused)
+	}
+	if refused != nil && !slices.Contains(d.errors(command), string(refused.Code)) {
+		t.Errorf("%s: %s is not among the errors of %s", frame, refused.Code, command)
+	}
+}
+
+// Whatever stands in the documents and whatever clients hear in the transcripts is a
+// message of the document: each reply one of its command's, each error one that its
+// command may have.
+func TestAsyncAPIDescribesWhatIsSaid(t *testing.T) {
+	d := readAsyncAPI(t)
+	normative, err := os.ReadFile(filepath.Join("..", "..", "docs", "protocol.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(normative), "```json\n")
+	for i, block := range blocks[1:] {
+		block, _, _ = strings.Cut(block, "\n```")
+		t.Run(fmt.Sprintf("protocol.md/%d", i+1), func(t *testing.T) {
+			talk := conversation{t: t, document: d, asked: map[string]string{}}
+			for line := range strings.Lines(block) {
+				if strings.Contains(line, `"cmd":`) {
+					talk.command("", line)
+					talk.taken("", line)
+				} else {
+					talk.heard("", line)
+				}
+			}
+		})
+	}
+	files, err := filepath.Glob(filepath.Join("..", "chattest", "testdata", "*.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts (%v)", err)
+	}
+	for _, file := range append(files, filepath.Join("..", "..", "README.md")) {
+		transcript, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			talk := conversation{t: t, document: d, asked: map[string]string{}}
+			for line := range strings.Lines(string(transcript)) {
+				if m := givenLine.FindStringSubmatch(line); m != nil {
+					talk.command(m[1], m[2])
+				} else if m := heardLine.FindStringSubmatch(line); m != nil {
+					talk.heard(m[1], m[2])
+				}
+			}
+		})
+	}
+}
+
+var (
+	givenLine = regexp.MustCompile(`^> (?:(\S+) )?(\{.*)`)
+	heardLine = regexp.MustCompile(`^(?:(\S+) )?< (\{.*)`)
+)
+
+// A conversation is what clients say and hear.
+type conversation struct {
+	t        *testing.T
+	document *asyncAPI
+	asked    map[string]string // the last command under an id of a client
+}
+
+func (c *conversation) command(client, frame string) {
+	var head struct{ ID uint64 }
+	if json.Unmarshal([]byte(frame), &head) == nil {
+		c.asked[fmt.Sprint(client, head.ID)] = frame
+	}
+}
+
+// taken is a command that is carried out.
+func (c *conversation) taken(client, frame string) {
+	c.t.Helper()
+	if err := validate(c.document.closed, cmd(frame), value(c.t, []byte(frame))); err != nil {
+		c.t.Errorf("%s < %s: %v", client, frame, err)
+	}
+}
+
+// cmd returns the name of a command.
+func cmd(frame string) string {
+	var head struct{ Cmd string }
+	_ = json.Unmarshal([]byte(frame), &head) // else it has none
+	return head.Cmd
+}
+
+func (c *conversation) heard(client, frame string) {
+	c.t.Helper()
+	var head struct {
+		Push  string
+		ID    uint64
+		Error *protocol.Error
+	}
+	if err := json.Unmarshal([]byte(frame), &head); err != nil {
+		c.t.Fatalf("%s: %v", frame, err)
+	}
+	question := c.asked[fmt.Sprint(client, head.ID)]
+	command := cmd(question)
+	is := "push." + head.Push
+	switch {
+	case head.Push != "":
+	case head.Error != nil:
+		is = "error"
+		known := c.document.at("operations", command) != nil
+		if may := c.document.errors(command); known && !slices.Contains(may, string(head.Error.Code)) {
+			c.t.Errorf("%s is not among the errors of %s, %q", head.Error.Code, command, may)
+		}
+		if !known && question != "" && head.Error.Code != protocol.UnknownCommand {
+			c.t.Errorf("%s: there is no operation %s", question, command)
+		}
+	case question == "":
+		c.t.Errorf("%s: a reply to nothing", frame)
+		return
+	default:
+		c.taken(client, question)
+		replies := slices.DeleteFunc(c.document.replies(command), func(name string) bool { return name == "error" })
+		if len(replies) != 1 {
+			c.t.Errorf("%s has the replies %q", command, replies)
+			return
+		}
+		is = replies[0]
+	}
+	if err := validate(c.document.closed, is, value(c.t, []byte(frame))); err != nil {
+		c.t.Errorf("%s: %s: %v", is, frame, err)
+	}
+}
+
+// The answers that refuse a socket are those of docs/protocol.md, and the addresses
+// are the gateway's.
+func TestAsyncAPIDescribesTheDoor(t *testing.T) {
+	d := readAsyncAPI(t)
+	normative, err := os.ReadFile(filepath.Join("..", "..", "docs", "protocol.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var statuses, codes []string
+	for _, r := range d.list("x-refusals") {
+		row := r.(map[string]any)
+		statuses = append(statuses, fmt.Sprint(row["status"]))
+		for _, code := range row["codes"].([]any) {
+			codes = append(codes, fmt.Sprint(code))
+		}
+	}
+	slices.Sort(codes)
+	same(t, "statuses of refusals", statuses, firstCells(string(normative), "## Connect", "([0-9]{3})"))
+	_, list, _ := strings.Cut(string(normative), "as well (codes:")
+	list, _, _ = strings.Cut(list, ")")
+	var want []string
+	for _, m := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(list, -1) {
+		want = append(want, m[1])
+	}
+	same(t, "codes of refusals", slices.Compact(codes), want)
+
+	gateway, err := os.ReadFile(filepath.Join("..", "gateway", "gateway.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var addresses, served []string
+	for name := range d.object("channels") {
+		addresses = append(addresses, fmt.Sprint(d.at("channels", name, "address")))
+	}
+	for _, m := range regexp.MustCompile(`"(/ws/[^"]*)"`).FindAllStringSubmatch(string(gateway), -1) {
+		served = append(served, m[1])
+	}
+	same(t, "addresses", addresses, served)
+}
