@@ -3,6 +3,7 @@ package protocol_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -17,7 +18,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/friends"
+	"github.com/chatring/chatring/app/memstore"
+	"github.com/chatring/chatring/app/metrics"
 	"github.com/chatring/chatring/app/protocol"
+	"github.com/chatring/chatring/app/session"
 )
 
 // An asyncAPI is docs/asyncapi.yaml. Its schemas are read twice: as they stand, and
@@ -251,6 +256,8 @@ func TestAsyncAPIHasTheFieldsOfTheCode(t *testing.T) {
 	frames := map[string][]protocol.Frame{
 		"ok":           {protocol.Ok(1)},
 		"ok.at":        {protocol.OkAt(1, chat.Position{})},
+		"ok.joined":    {protocol.OkJoined(1, "@alice+bob", chat.Position{})},
+		"ok.rooms":     {protocol.OkRooms(1, full[protocol.RoomPage]()), protocol.OkRooms(1, protocol.RoomPage{Rooms: make([]protocol.RoomRow, 1)})},
 		"ok.auth":      {protocol.OkAuth(1, 1)},
 		"ok.history":   {protocol.OkHistory(new([]byte), 1, nil, true)},
 		"ok.present":   {protocol.OkPresent(1, full[protocol.Present]()), protocol.OkPresent(1, protocol.Present{})},
@@ -263,6 +270,8 @@ func TestAsyncAPIHasTheFieldsOfTheCode(t *testing.T) {
 		"push.member":  fullAndBare[protocol.Member](),
 		"push.gap":     fullAndBare[protocol.Gap](),
 		"push.reset":   fullAndBare[protocol.Reset](),
+		"push.read":    fullAndBare[protocol.ReadUpTo](),
+		"push.friend":  fullAndBare[protocol.Friend](),
 		"push.drain":   fullAndBare[protocol.Drain](),
 	}
 	commands, replies, pushes := d.messages()
@@ -401,6 +410,8 @@ func TestAsyncAPIHasTheLimitsOfTheCode(t *testing.T) {
 		{"components.schemas.key.pattern", fmt.Sprintf("^[!-~]{1,%d}$", chat.MaxKey)},
 		{"components.messages.history.payload.properties.limit.default", protocol.DefaultHistory},
 		{"components.messages.history.payload.properties.limit.description", fmt.Sprintf("A number above %d counts as %[1]d.", protocol.MaxHistory)},
+		{"components.messages.rooms.payload.properties.limit.default", protocol.DefaultRooms},
+		{"components.messages.rooms.payload.properties.limit.description", fmt.Sprintf("A number above %d counts as %[1]d.", protocol.MaxRooms)},
 	} {
 		if got := d.at(strings.Split(c.path, ".")...); fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%s is %v, want %v", c.path, got, c.want)
@@ -409,6 +420,7 @@ func TestAsyncAPIHasTheLimitsOfTheCode(t *testing.T) {
 	for path, want := range map[string]int{
 		"ok.history messages": protocol.MaxHistory,
 		"ok.present users":    protocol.MaxPresent,
+		"ok.rooms rooms":      protocol.MaxRooms,
 	} {
 		message, field, _ := strings.Cut(path, " ")
 		if got := d.at("components", "messages", message, "payload", "properties", "ok", "properties", field, "maxItems"); fmt.Sprint(got) != fmt.Sprint(want) {
@@ -434,9 +446,12 @@ func TestAsyncAPIRefusesWhatTheCodeRefuses(t *testing.T) {
 			payload, _ := example.(map[string]any)["payload"].(map[string]any)
 			for field := range fields {
 				if field == "cmd" {
-					continue
+					continue // it would be another command
 				}
 				for _, v := range []any{absent, "", "a b", "1-2", "lobby", "@alice+bob", "@bob+", true, -1, 0, 1, 1000, []string{}, []int{1}, []string{"bob", "carol"}, map[string]any{}} {
+					if field == "room" && v == "" {
+						continue // read as if it were absent, which some commands allow
+					}
 					broken := maps.Clone(payload)
 					broken[field] = v
 					if v == absent {
@@ -456,15 +471,85 @@ func (d *asyncAPI) sameVerdict(t *testing.T, command string, frame []byte) {
 	t.Helper()
 	wrong := validate(d.open, command, value(t, frame))
 	c, refused := protocol.ParseCommand(frame)
-	if _, ok := c.Body.(protocol.Call); ok {
-		return // the module's own verdict
-	}
-	if (wrong == nil) != (refused == nil) {
-		t.Errorf("%s: the document says %v, the code %v", frame, wrong, refused)
+	if call, ok := c.Body.(protocol.Call); ok {
+		refused = d.call(t, c.ID, call)
 	}
 	if refused != nil && !slices.Contains(d.errors(command), string(refused.Code)) {
 		t.Errorf("%s: %s is not among the errors of %s", frame, refused.Code, command)
 	}
+	if refused != nil && refused.Code == protocol.NoRequest {
+		refused = nil // it is a command, for another moment
+	}
+	if (wrong == nil) != (refused == nil) {
+		t.Errorf("%s: the document says %v, the code %v", frame, wrong, refused)
+	}
+}
+
+var counters = metrics.New("1111", "test")
+
+// modules are those that the document describes, as good as new.
+func modules() map[string]session.Module {
+	store := memstore.NewFriends(func(chat.RoomID) int { return 1 }, func(chat.RoomID, protocol.Frame) {})
+	options := friends.Options{Limits: friends.Limits{Max: 9, Pending: 9}}
+	return map[string]session.Module{
+		friends.Name: friends.New(store, nil, nil, options, &counters.Friends),
+	}
+}
+
+// call asks a module, whose answer must be the one of the document.
+func (d *asyncAPI) call(t *testing.T, id uint64, c protocol.Call) *protocol.Error {
+	t.Helper()
+	reply, err := modules()[c.Module].Do(t.Context(), session.Caller{User: "alice"}, c.Verb, c.Args)
+	var refused *protocol.Error
+	if errors.As(err, &refused) {
+		return refused
+	}
+	frame := protocol.OkJSON(id, marshal(t, reply))
+	if err := errors.Join(err, d.answers(c.Module+"."+c.Verb, value(t, frame.JSON()))); err != nil {
+		t.Errorf("%s: %v", c.Args, err)
+	}
+	return nil
+}
+
+// answers says what is wrong with a reply to a command, if anything is: it must be
+// one of those that the operation has, and no other.
+func (d *asyncAPI) answers(command string, reply any) error {
+	var is []string
+	var not []error
+	for _, name := range d.replies(command) {
+		if err := validate(d.open, name, reply); err != nil {
+			not = append(not, err)
+		} else {
+			is = append(is, name)
+		}
+	}
+	if len(is) != 1 {
+		return fmt.Errorf("of the replies of %s it is %q: %w", command, is, errors.Join(not...))
+	}
+	return validate(d.closed, is[0], reply)
+}
+
+// The verbs of each module are in the document, and no others.
+func TestAsyncAPIHasTheVerbsOfModules(t *testing.T) {
+	d := readAsyncAPI(t)
+	var got, want []string
+	commands, _, _ := d.messages()
+	for _, command := range commands {
+		if strings.Contains(command, ".") {
+			got = append(got, command)
+		}
+	}
+	for name, module := range modules() {
+		_, err := module.Do(t.Context(), session.Caller{User: "alice"}, "nonsense", []byte("{}"))
+		if err == nil {
+			t.Fatalf("%s knows nonsense", name)
+		}
+		_, list, _ := strings.Cut(err.Error(), " are ")
+		for verb := range strings.SplitSeq(strings.Replace(list, " and ", ", ", 1), ", ") {
+			want = append(want, name+"."+verb)
+		}
+	}
+	same(t, "commands of modules", got, want)
 }
 
 // Whatever stands in the documents and whatever clients hear in the transcripts is a
@@ -559,11 +644,12 @@ func (c *conversation) heard(client, frame string) {
 	}
 	question := c.asked[fmt.Sprint(client, head.ID)]
 	command := cmd(question)
-	is := "push." + head.Push
-	switch {
+	var wrong error
+	switch v := value(c.t, []byte(frame)); {
 	case head.Push != "":
+		wrong = validate(c.document.closed, "push."+head.Push, v)
 	case head.Error != nil:
-		is = "error"
+		wrong = validate(c.document.closed, "error", v)
 		known := c.document.at("operations", command) != nil
 		if may := c.document.errors(command); known && !slices.Contains(may, string(head.Error.Code)) {
 			c.t.Errorf("%s is not among the errors of %s, %q", head.Error.Code, command, may)
@@ -573,18 +659,12 @@ func (c *conversation) heard(client, frame string) {
 		}
 	case question == "":
 		c.t.Errorf("%s: a reply to nothing", frame)
-		return
 	default:
 		c.taken(client, question)
-		replies := slices.DeleteFunc(c.document.replies(command), func(name string) bool { return name == "error" })
-		if len(replies) != 1 {
-			c.t.Errorf("%s has the replies %q", command, replies)
-			return
-		}
-		is = replies[0]
+		wrong = c.document.answers(command, v)
 	}
-	if err := validate(c.document.closed, is, value(c.t, []byte(frame))); err != nil {
-		c.t.Errorf("%s: %s: %v", is, frame, err)
+	if wrong != nil {
+		c.t.Errorf("%s < %s: %v", client, frame, wrong)
 	}
 }
 
