@@ -250,6 +250,36 @@ func TestAsyncAPIIsComplete(t *testing.T) {
 	same(t, "close codes", closed, closes)
 }
 
+// What stands in an inbox has the types of the document.
+func TestAsyncAPIHasTheNotices(t *testing.T) {
+	d := readAsyncAPI(t)
+	var got []string
+	for _, choice := range d.list("components", "schemas", "notice", "oneOf") {
+		of := choice.(map[string]any)["properties"].(map[string]any)["type"].(map[string]any)
+		if word, ok := of["const"].(string); ok {
+			got = append(got, word)
+		}
+		words, _ := of["enum"].([]any)
+		for _, word := range words {
+			got = append(got, fmt.Sprint(word))
+		}
+	}
+	want := []string{"notification"} // of services, whatever else they say
+	for file, pattern := range map[string]string{
+		"notice.go": `NoticeType = "(\w+)"`,
+		filepath.Join("..", "friends", "friends.go"): `notices\.add\(user, other, "(\w+)"\)`,
+	} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(source), -1) {
+			want = append(want, m[1])
+		}
+	}
+	same(t, "types of notices", got, want)
+}
+
 // What an object may have and must have is what the code writes and reads.
 func TestAsyncAPIHasTheFieldsOfTheCode(t *testing.T) {
 	d := readAsyncAPI(t)
@@ -448,7 +478,14 @@ func TestAsyncAPIRefusesWhatTheCodeRefuses(t *testing.T) {
 				if field == "cmd" {
 					continue // it would be another command
 				}
-				for _, v := range []any{absent, "", "a b", "1-2", "lobby", "@alice+bob", "@bob+", true, -1, 0, 1, 1000, []string{}, []int{1}, []string{"bob", "carol"}, map[string]any{}} {
+				for _, v := range []any{
+					absent, "", "a b", "1-2", "lobby", "@alice+bob", "@bob+", "none", "asked", "online", "away", "offline",
+					true, -1, 0, 1, 1000,
+					[]string{},
+					[]int{1},
+					[]string{"bob", "carol"},
+					map[string]any{},
+				} {
 					if field == "room" && v == "" {
 						continue // read as if it were absent, which some commands allow
 					}
@@ -472,13 +509,13 @@ func (d *asyncAPI) sameVerdict(t *testing.T, command string, frame []byte) {
 	wrong := validate(d.open, command, value(t, frame))
 	c, refused := protocol.ParseCommand(frame)
 	if call, ok := c.Body.(protocol.Call); ok {
-		refused = d.call(t, c.ID, call)
+		refused = d.call(t, modules(9, 1)[call.Module], c.ID, call)
 	}
 	if refused != nil && !slices.Contains(d.errors(command), string(refused.Code)) {
 		t.Errorf("%s: %s is not among the errors of %s", frame, refused.Code, command)
 	}
 	if refused != nil && refused.Code == protocol.NoRequest {
-		refused = nil // it is a command, for another moment
+		refused = nil // a command, though not for this moment
 	}
 	if (wrong == nil) != (refused == nil) {
 		t.Errorf("%s: the document says %v, the code %v", frame, wrong, refused)
@@ -487,19 +524,20 @@ func (d *asyncAPI) sameVerdict(t *testing.T, command string, frame []byte) {
 
 var counters = metrics.New("1111", "test")
 
-// modules are those that the document describes, as good as new.
-func modules() map[string]session.Module {
-	store := memstore.NewFriends(func(chat.RoomID) int { return 1 }, func(chat.RoomID, protocol.Frame) {})
-	options := friends.Options{Limits: friends.Limits{Max: 9, Pending: 9}}
+// modules are those that the document describes, as good as new, with lists of so
+// much place, on so many nodes that hear each inbox.
+func modules(place, nodes int) map[string]session.Module {
+	store := memstore.NewFriends(func(chat.RoomID) int { return nodes }, func(chat.RoomID, protocol.Frame) {})
+	options := friends.Options{Limits: friends.Limits{Max: place, Pending: place}}
 	return map[string]session.Module{
 		friends.Name: friends.New(store, nil, nil, options, &counters.Friends),
 	}
 }
 
 // call asks a module, whose answer must be the one of the document.
-func (d *asyncAPI) call(t *testing.T, id uint64, c protocol.Call) *protocol.Error {
+func (d *asyncAPI) call(t *testing.T, m session.Module, id uint64, c protocol.Call) *protocol.Error {
 	t.Helper()
-	reply, err := modules()[c.Module].Do(t.Context(), session.Caller{User: "alice"}, c.Verb, c.Args)
+	reply, err := m.Do(t.Context(), session.Caller{User: "alice"}, c.Verb, c.Args)
 	var refused *protocol.Error
 	if errors.As(err, &refused) {
 		return refused
@@ -539,7 +577,7 @@ func TestAsyncAPIHasTheVerbsOfModules(t *testing.T) {
 			got = append(got, command)
 		}
 	}
-	for name, module := range modules() {
+	for name, module := range modules(9, 1) {
 		_, err := module.Do(t.Context(), session.Caller{User: "alice"}, "nonsense", []byte("{}"))
 		if err == nil {
 			t.Fatalf("%s knows nonsense", name)
@@ -550,6 +588,49 @@ func TestAsyncAPIHasTheVerbsOfModules(t *testing.T) {
 		}
 	}
 	same(t, "commands of modules", got, want)
+}
+
+// A command of a module fails with the errors that its operation names, and no
+// others, whatever has been before: here with friends whose lists are empty, full,
+// or far away, who have asked, and who are blocked.
+func TestAsyncAPIHasTheErrorsOfModules(t *testing.T) {
+	d := readAsyncAPI(t)
+	type step struct{ user, verb, args string }
+	moments := []struct {
+		place, nodes int
+		before       []step
+	}{
+		{9, 1, nil},
+		{0, 1, nil},
+		{9, 0, nil},
+		{9, 1, []step{{"alice", "block", `{"user":"bob"}`}}},
+		{1, 1, []step{{"bob", "request", `{"user":"alice"}`}, {"alice", "request", `{"user":"dave"}`}}},
+	}
+	commands, _, _ := d.messages()
+	for _, command := range commands {
+		name, verb, ofModule := strings.Cut(command, ".")
+		if !ofModule {
+			continue
+		}
+		seen := map[string]bool{}
+		for _, moment := range moments {
+			examples := d.list("components", "messages", command, "examples")
+			frames := [][]byte{[]byte(`{"id":1,"user":1,"state":1,"status":1}`)}
+			for _, example := range examples {
+				frames = append(frames, marshal(t, example.(map[string]any)["payload"]))
+			}
+			for _, frame := range frames {
+				module := modules(moment.place, moment.nodes)[name]
+				for _, s := range moment.before {
+					_, _ = module.Do(t.Context(), session.Caller{User: chat.UserID(s.user)}, s.verb, []byte(s.args)) // a full list is a moment, too
+				}
+				if refused := d.call(t, module, 1, protocol.Call{Module: name, Verb: verb, Args: frame}); refused != nil {
+					seen[string(refused.Code)] = true
+				}
+			}
+		}
+		same(t, "errors of "+command, slices.Collect(maps.Keys(d.object("operations", command, "x-errors"))), slices.Collect(maps.Keys(seen)))
+	}
 }
 
 // Whatever stands in the documents and whatever clients hear in the transcripts is a
