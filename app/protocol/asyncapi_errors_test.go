@@ -1,0 +1,214 @@
+package protocol_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chatring/chatring/app/bookmarks"
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/hub"
+	"github.com/chatring/chatring/app/membroker"
+	"github.com/chatring/chatring/app/memstore"
+	"github.com/chatring/chatring/app/protocol"
+	"github.com/chatring/chatring/app/session"
+)
+
+// A moment is what stands against a command.
+type moment struct {
+	rights chat.Rights // nil: all
+	watch  bool        // the session is a watcher's
+	joined []chat.RoomID
+	limit  func(*session.Limits)
+	before []string // commands of the session
+	down   bool     // the log
+}
+
+// moments are ways in which commands fail, one after the other.
+func moments() []moment {
+	const mine, ours = "@alice", "@alice+bob"
+	in := []chat.RoomID{"lobby", "team", mine, ours}
+	return []moment{
+		{},
+		{joined: in},
+		{joined: in, watch: true},
+		{joined: in, rights: access(chat.Watch), watch: true},
+		{joined: in, rights: access(chat.Read)},
+		{rights: access(chat.NoAccess)},
+		{joined: in, before: []string{`{"id":99,"cmd":"publish","room":"lobby","key":"01JD0Z","data":"other"}`}},
+		{joined: in, down: true},
+		{down: true},
+		{limit: func(l *session.Limits) { l.Rooms, l.RoomList = 0, 0 }},
+		{limit: func(l *session.Limits) { l.InboxOnly = true }},
+		{limit: func(l *session.Limits) { l.Bookmarks = nowhere{} }},
+		{limit: func(l *session.Limits) { l.Rates = session.Rates{Messages: 1, Burst: time.Millisecond} }},
+		{joined: in, limit: func(l *session.Limits) { l.Contacts = refusing{&protocol.Error{Code: protocol.Forbidden}} }},
+		{joined: in, limit: func(l *session.Limits) { l.Contacts = refusing{chat.ErrUnavailable} }},
+	}
+}
+
+// A command fails with the errors that its operation names, and no others: as it is
+// read, and in every moment. Faults of the server are not provoked, and auth is the
+// gateway's.
+func TestAsyncAPIHasTheErrorsOfTheCode(t *testing.T) {
+	d := readAsyncAPI(t)
+	commands, _, _ := d.messages()
+	seen := map[string]map[string]bool{}
+	commands = slices.DeleteFunc(commands, func(c string) bool { return strings.Contains(c, ".") || c == "auth" })
+	for _, command := range commands {
+		seen[command] = map[string]bool{"internal": true}
+		for frame := range d.variants(t, command) {
+			if _, refused := protocol.ParseCommand(frame); refused != nil {
+				seen[command][string(refused.Code)] = true
+			}
+		}
+	}
+	for _, m := range moments() {
+		synctest.Test(t, func(t *testing.T) {
+			for _, command := range commands {
+				for _, frame := range d.elsewhere(t, command) {
+					if refused := m.give(t, frame); refused != nil {
+						seen[command][string(refused.Code)] = true
+					}
+				}
+			}
+		})
+	}
+	for _, command := range commands {
+		same(t, "errors of "+command, d.errors(command), slices.Collect(maps.Keys(seen[command])))
+	}
+}
+
+// elsewhere returns the examples of a command, as they are and in other rooms.
+func (d *asyncAPI) elsewhere(t *testing.T, command string) (frames [][]byte) {
+	t.Helper()
+	for _, example := range d.list("components", "messages", command, "examples") {
+		payload, _ := example.(map[string]any)["payload"].(map[string]any)
+		frames = append(frames, marshal(t, payload))
+		for _, room := range []string{"@alice", "@alice+bob", "@bob"} {
+			if _, named := payload["room"]; named {
+				there := maps.Clone(payload)
+				there["room"] = room
+				if payload["pos"] != nil {
+					there["pos"] = "0-0" // where every room begins
+				}
+				frames = append(frames, marshal(t, there))
+			}
+		}
+	}
+	return frames
+}
+
+// give has alice give a command on a node of its own, and returns the error that
+// answers it, if one does.
+func (m moment) give(t *testing.T, frame []byte) *protocol.Error {
+	t.Helper()
+	cluster := membroker.New()
+	broker := cluster.Node("1111")
+	h := hub.New(broker, hub.Options{Window: 4, WindowBudget: 1 << 20, Linger: time.Minute, OpenTimeout: time.Second}, &counters.Hub)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- h.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+
+	limits := session.Limits{Outbox: 1 << 20, Rooms: 9, CommandTimeout: 2 * time.Second, Strikes: 9, Bookmarks: memstore.NewBookmarks(broker), RoomList: 9}
+	if m.limit != nil {
+		m.limit(&limits)
+	}
+	if m.rights == nil {
+		m.rights = chat.AllRights{}
+	}
+	var ear ear
+	who := session.Who{User: "alice", Rights: m.rights, Allowance: &session.Allowance{Rates: &session.Rates{}}}
+	s := session.New(h, who, &ear, &limits, &counters.Sessions)
+	defer s.End()
+	s.Greet(protocol.Hello{})
+	var first []session.First
+	for _, room := range m.joined {
+		first = append(first, session.First{Room: room})
+	}
+	s.Start(m.watch, first...)
+	for _, before := range m.before {
+		s.Handle([]byte(before))
+	}
+	cluster.SetDown(m.down)
+	s.Handle(frame)
+	synctest.Wait()
+
+	var asked, reply struct {
+		ID    uint64
+		Ok    json.RawMessage
+		Error *protocol.Error
+	}
+	if err := json.Unmarshal(frame, &asked); err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range ear.heard {
+		if err := json.Unmarshal(said, &reply); err == nil && reply.ID == asked.ID && (reply.Ok != nil || reply.Error != nil) {
+			return reply.Error
+		}
+	}
+	t.Errorf("%s is not answered", frame)
+	return nil
+}
+
+// access is the same in every room.
+type access chat.Access
+
+func (a access) Access(chat.RoomID) chat.Access { return chat.Access(a) }
+
+// refusing lets nobody write to anybody. It implements session.Contacts.
+type refusing struct{ because error }
+
+func (r refusing) MayWrite(context.Context, chat.UserID, chat.UserID) error { return r.because }
+
+// nowhere keeps no rooms. It implements bookmarks.Store.
+type nowhere struct{}
+
+var errNowhere = fmt.Errorf("bookmarks: %w", chat.ErrUnavailable)
+
+func (nowhere) Mark(context.Context, chat.UserID, chat.RoomID, chat.Position, int) (at chat.Position, moved bool, err error) {
+	return at, false, errNowhere
+}
+
+func (nowhere) Add(context.Context, chat.RoomID, chat.Position, map[chat.UserID]chat.Position, int) error {
+	return errNowhere
+}
+
+func (nowhere) List(context.Context, chat.UserID) ([]bookmarks.Bookmark, error) {
+	return nil, errNowhere
+}
+
+func (nowhere) Forget(context.Context, chat.UserID, ...chat.RoomID) error { return errNowhere }
+
+func (nowhere) Keepers(context.Context, chat.RoomID, []chat.UserID) ([]chat.UserID, error) {
+	return nil, errNowhere
+}
+
+// An ear takes whatever a session says. It implements session.Conn.
+type ear struct{ heard [][]byte }
+
+func (e *ear) TryWrite(b protocol.Batch) int {
+	for f := range b.Frames() {
+		e.heard = append(e.heard, f.JSON())
+	}
+	return len(b)
+}
+
+func (e *ear) Write([]protocol.Batch) (bool, protocol.CloseCode) { return true, 0 }
+func (e *ear) Hurry()                                            {}
+func (e *ear) Finish(protocol.CloseCode)                         {}
+func (e *ear) Renew(string) (chat.Rights, time.Duration, *protocol.Error) {
+	panic("auth is the gateway's")
+}
