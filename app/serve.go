@@ -48,6 +48,7 @@ type node struct {
 	cluster   *cluster.Cluster
 	broadcast *cluster.Broadcast
 	friends   *friends.Friends
+	teller    *teller // nil: the application is told nothing
 	hub       *hub.Hub
 	store     *redisstore.Store // nil: all is in memory
 	ingress   *redisstore.Queue // nil: this node does not read it
@@ -100,6 +101,9 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 		return talks.Wait()
 	})
 	parts.Go(func() error { return n.friends.Run(life) })
+	if n.teller != nil {
+		parts.Go(func() error { return n.teller.run(life) })
+	}
 	if n.keys != nil {
 		parts.Go(func() error { return n.keys.Run(life) })
 	}
@@ -184,9 +188,12 @@ func build(c config.Config) (*node, error) {
 		Rooms: c.Room.Max, Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace, Rest: c.Room.Rest, Gather: c.Room.Gather,
 		RetentionAge: c.Retention.Age, Node: c.APPID,
-		Occupied: func(room chat.RoomID, occupied bool) { n.friends.Occupied(room, occupied) },
+		Occupied: n.occupied,
 	}, &count.Hub)
 	n.connectFriends(broker)
+	if err := n.tellApplication(); err != nil {
+		return nil, err
+	}
 	n.cluster = cluster.New(n.hub, c.APPID)
 	n.broadcast = cluster.NewBroadcast(n.hub, c.APPID)
 	logouts := n.hearLogouts()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,9 +40,6 @@ func EventOf(room chat.RoomID, occupied bool) string {
 	return RoomVacated
 }
 
-// ErrHopeless says that an event will never be delivered, and is to be set aside.
-var ErrHopeless = errors.New("not delivered")
-
 const (
 	webhookTimeout = 5 * time.Second
 	giveUpAfter    = 24 * time.Hour // since the event
@@ -58,6 +56,8 @@ type WebhookOptions struct {
 	SecretFile string
 	// Concurrency is how many events may be under way at once.
 	Concurrency int
+	// Events are the types that the application wants to be told of.
+	Events []string
 	// Transport carries them; nil: TCP.
 	Transport http.RoundTripper
 }
@@ -75,6 +75,7 @@ type WebhookOptions struct {
 type Webhooks struct {
 	// Static after construction.
 	url     string
+	events  []string
 	client  *http.Client
 	secrets *secrets
 	count   *metrics.Hooks
@@ -92,7 +93,7 @@ func NewWebhooks(o WebhookOptions, count *metrics.Hooks) (*Webhooks, error) {
 		return nil, err
 	}
 	w := &Webhooks{
-		url: o.URL, client: newClient(o.Transport, o.Concurrency), secrets: s, count: count,
+		url: o.URL, events: o.Events, client: newClient(o.Transport, o.Concurrency), secrets: s, count: count,
 		refused: make(map[string]*refusals),
 	}
 	w.door.pauses = newPauses()
@@ -111,28 +112,31 @@ func newPauses() *backoff.ExponentialBackOff {
 func Lanes(event map[string]string) []string { return []string{event["room"]} }
 
 // Handle tells the application of an event, once. It returns nil when the
-// application has taken it, an error that wraps chat.ErrUnavailable when it is to
-// come again, and one that wraps ErrHopeless when there is no use in that.
+// application has taken it, or does not want to know it, an error that wraps chat.ErrUnavailable when it is to
+// come again, and one that wraps chat.ErrPoison when there is no use in that.
 //
 // The id is that of a Redis Stream, and what begins it the time of the event in
 // milliseconds. Its fields are type and room; and of a message pos, at, from,
 // key, about and body.
 func (w *Webhooks) Handle(ctx context.Context, id string, event map[string]string) error {
 	err := w.handle(ctx, id, event)
-	if errors.Is(err, ErrHopeless) {
+	if errors.Is(err, chat.ErrPoison) {
 		w.count.SetAside.Inc()
 	}
 	return err
 }
 
 func (w *Webhooks) handle(ctx context.Context, id string, event map[string]string) error {
+	if !slices.Contains(w.events, event["type"]) {
+		return nil
+	}
 	body, at, err := encode(id, event)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrHopeless, err)
+		return fmt.Errorf("%w: %w", chat.ErrPoison, err)
 	}
 	if age := time.Since(at); age > giveUpAfter {
 		w.settle(id)
-		return fmt.Errorf("%w within %v", ErrHopeless, giveUpAfter)
+		return fmt.Errorf("%w: it was not delivered within %v", chat.ErrPoison, giveUpAfter)
 	}
 	if !w.due(id) {
 		return fmt.Errorf("%w: it is not this event's time", chat.ErrUnavailable)
@@ -267,7 +271,7 @@ func (w *Webhooks) refuse(id string, status int) error {
 	}
 	if r.n++; r.n >= maxRefusals {
 		delete(w.refused, id)
-		return fmt.Errorf("%w: answered with %d, %d times", ErrHopeless, status, r.n)
+		return fmt.Errorf("%w: answered with %d, %d times", chat.ErrPoison, status, r.n)
 	}
 	r.next = time.Now().Add(r.pauses.NextBackOff())
 	return fmt.Errorf("%w: answered with %d", chat.ErrUnavailable, status)

@@ -20,12 +20,15 @@ import (
 	"github.com/chatring/chatring/app/metrics"
 )
 
+// all is every event that there is.
+var all = []string{hooks.RoomOccupied, hooks.RoomVacated, hooks.UserOnline, hooks.UserOffline, hooks.MessagePublished}
+
 // telling builds webhooks that tell an application without a network.
 func telling(t *testing.T, app http.Handler) (*hooks.Webhooks, *metrics.Hooks) {
 	t.Helper()
 	count := &metrics.New("1111", "test").Hooks
 	w, err := hooks.NewWebhooks(hooks.WebhookOptions{
-		URL: "http://app.example/events", SecretFile: secretFile(t, secret1), Concurrency: 4, Transport: direct{app},
+		URL: "http://app.example/events", Events: all, SecretFile: secretFile(t, secret1), Concurrency: 4, Transport: direct{app},
 	}, count)
 	if err != nil {
 		t.Fatal(err)
@@ -80,20 +83,41 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// What is no event is hopeless, and nobody is told.
+// What is no event is set aside, and nobody is told.
 func TestNoEvents(t *testing.T) {
 	app := &application{secret: secret1, answer: says(204, "")}
 	w, count := telling(t, app)
 	for _, event := range []map[string]string{
-		nil, {"type": "room_burnt", "room": "lobby"}, {"type": "user_online", "room": "lobby"}, {"type": "message_published", "room": "lobby", "body": "{"},
+		{"type": "user_online", "room": "lobby"}, {"type": "message_published", "room": "lobby", "body": "{"},
 		{"type": "room_occupied", "room": "lobby", "at": "noon"},
 	} {
-		if err := w.Handle(t.Context(), id(1), event); !errors.Is(err, hooks.ErrHopeless) {
-			t.Errorf("%v: %v, want it hopeless", event, err)
+		if err := w.Handle(t.Context(), id(1), event); !errors.Is(err, chat.ErrPoison) {
+			t.Errorf("%v: %v, want it set aside", event, err)
 		}
 	}
-	if n := len(app.heard(t)); n > 0 || testutil.ToFloat64(count.SetAside) != 5 {
-		t.Errorf("told %d times, %v set aside, want 5", n, testutil.ToFloat64(count.SetAside))
+	if n := len(app.heard(t)); n > 0 || testutil.ToFloat64(count.SetAside) != 3 {
+		t.Errorf("told %d times, %v set aside, want 3", n, testutil.ToFloat64(count.SetAside))
+	}
+}
+
+// The application is told of what it wants to know, and of nothing else: the
+// queue may hold what others wanted.
+func TestUnwantedEvents(t *testing.T) {
+	app := &application{secret: secret1, answer: says(204, "")}
+	count := &metrics.New("1111", "test").Hooks
+	w, err := hooks.NewWebhooks(hooks.WebhookOptions{
+		URL: "http://app.example/", SecretFile: secretFile(t, secret1), Concurrency: 1, Events: []string{hooks.UserOnline}, Transport: direct{app},
+	}, count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range []map[string]string{nil, said("lobby", "1"), {"type": "room_burnt"}, {"type": "user_online", "room": "@alice"}} {
+		if err := w.Handle(t.Context(), id(1), event); err != nil {
+			t.Errorf("%v: %v", event, err)
+		}
+	}
+	if got := app.heard(t); len(got) != 1 || got[0]["type"] != "user_online" {
+		t.Errorf("told %v, want user_online alone", got)
 	}
 }
 
@@ -178,7 +202,7 @@ func TestOneEventFindsOut(t *testing.T) {
 			says(503, "")(w, r)
 		}}
 		w, _ := telling(t, app)
-		all := func() {
+		together := func() {
 			done := make(chan error)
 			for i := range 10 {
 				go func() { done <- w.Handle(t.Context(), id(i), said("lobby", "1")) }()
@@ -189,13 +213,13 @@ func TestOneEventFindsOut(t *testing.T) {
 				}
 			}
 		}
-		all()
+		together()
 		if most.Load() != 10 {
 			t.Errorf("%d at once before anybody knew, want 10", most.Load())
 		}
 		time.Sleep(time.Second) // the first pause is over by then, not a tenth one
 		most.Store(0)
-		all()
+		together()
 		if got := len(app.heard(t)); got != 11 || most.Load() != 1 {
 			t.Errorf("asked %d times, %d at once; want 11 and one to find out", got, most.Load())
 		}
@@ -244,7 +268,7 @@ func TestRefusedEvent(t *testing.T) {
 			cursed, begun, refused := id(0), time.Now(), 0
 			for n := 1; ; n++ {
 				err := w.Handle(t.Context(), cursed, said("cursed", "1"))
-				if errors.Is(err, hooks.ErrHopeless) {
+				if errors.Is(err, chat.ErrPoison) {
 					break
 				}
 				if !errors.Is(err, chat.ErrUnavailable) {
