@@ -3,12 +3,17 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/cluster"
+	"github.com/chatring/chatring/app/config"
 	"github.com/chatring/chatring/app/gateway"
 	"github.com/chatring/chatring/app/hooks"
 	"github.com/chatring/chatring/app/redisstore"
@@ -37,16 +42,33 @@ func (n *node) askApplication(o *gateway.Options) error {
 	return nil
 }
 
+// published returns whether the application is told what is said in a room; nil:
+// nothing is told.
+func published(c config.Config) (func(chat.RoomID) bool, error) {
+	if c.Hooks.WebhookURL == "" || !c.Tells(hooks.MessagePublished) {
+		return nil, nil
+	}
+	among, err := auth.Among(c.Hooks.Rooms)
+	if err != nil {
+		return nil, fmt.Errorf("hooks.rooms: %w", err)
+	}
+	return func(room chat.RoomID) bool {
+		_, inbox := room.Owner()
+		return !inbox && room != cluster.Room && among(room)
+	}, nil
+}
+
 // A teller tells the application what happens.
 type teller struct {
 	occupancy *hooks.Occupancy
-	queue     func(context.Context) error // has what waits delivered
+	deliver   func(context.Context) error   // what waits
+	tell      func(event map[string]string) // in memory
 }
 
 func (t *teller) run(ctx context.Context) error {
 	var parts errgroup.Group
 	parts.Go(func() error { return t.occupancy.Run(ctx) })
-	parts.Go(func() error { return t.queue(ctx) })
+	parts.Go(func() error { return t.deliver(ctx) })
 	return parts.Wait()
 }
 
@@ -58,42 +80,79 @@ const (
 	setAside = 10_000
 )
 
-// tellApplication has the application told what it wants to be told.
-func (n *node) tellApplication() error {
+// tellApplication has the application told what it wants to be told. It returns
+// the broker to use from then on.
+func (n *node) tellApplication(broker chat.Broker) (chat.Broker, error) {
 	c, h := n.config, n.config.Hooks
 	if h.WebhookURL == "" {
-		return nil
+		return broker, nil
+	}
+	tells, err := published(c)
+	if err != nil {
+		return nil, err
 	}
 	w, err := hooks.NewWebhooks(hooks.WebhookOptions{
 		URL: h.WebhookURL, SecretFile: h.SecretFile, Concurrency: h.Concurrency, Events: h.Events,
 	}, &n.count.Hooks)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n.teller = &teller{}
-	var directory hooks.Directory
+	directory := n.queueOnRedis
 	if n.store == nil {
-		queue := hooks.NewMemory(h.Backlog)
-		n.teller.queue = func(ctx context.Context) error { return queue.Run(ctx, w.Handle) }
-		n.count.WatchWebhooks(queue.Backlog)
-		directory = &hooks.Here{Tell: queue.Add}
-	} else {
-		queue := n.store.Queue(redisstore.QueueOptions{
-			Name: redisstore.WebhooksName, Consumer: c.APPID + "-" + strings.ToLower(rand.Text()[:8]),
-			Handle: w.Handle, Lanes: hooks.Lanes, InFlight: h.Concurrency, Lease: 2 * hooks.HandleWithin,
-			Longest: 256<<10 + 2*c.Gateway.MaxMessage, Kept: setAside,
-		})
-		n.teller.queue = queue.Run
-		n.count.WatchWebhooks(func() int {
-			s := queue.Stats()
-			return s.Waiting + s.Pending
-		})
-		directory = redisstore.Hooks{Store: n.store, Backlog: h.Backlog, Grace: vacancyGrace}
+		directory = n.queueInMemory
+		if tells != nil {
+			broker = tellingBroker{broker, tells, n.teller}
+		}
 	}
-	n.teller.occupancy = hooks.NewOccupancy(directory,
+	n.teller.occupancy = hooks.NewOccupancy(directory(w),
 		c.Tells(hooks.RoomOccupied) || c.Tells(hooks.RoomVacated),
 		c.Tells(hooks.UserOnline) || c.Tells(hooks.UserOffline), c.Friends.Grace)
-	return nil
+	return broker, nil
+}
+
+// queueOnRedis has what waits on Redis delivered by one node at a time.
+func (n *node) queueOnRedis(w *hooks.Webhooks) hooks.Directory {
+	c := n.config
+	queue := n.store.Queue(redisstore.QueueOptions{
+		Name: redisstore.WebhooksName, Consumer: c.APPID + "-" + strings.ToLower(rand.Text()[:8]),
+		Handle: w.Handle, Lanes: hooks.Lanes, InFlight: c.Hooks.Concurrency, Lease: 2 * hooks.HandleWithin,
+		Longest: 256<<10 + 2*c.Gateway.MaxMessage, Kept: setAside,
+	})
+	n.teller.deliver = queue.Run
+	n.count.WatchWebhooks(func() int {
+		s := queue.Stats()
+		return s.Waiting + s.Pending
+	})
+	return redisstore.Hooks{Store: n.store, Backlog: c.Hooks.Backlog, Grace: vacancyGrace}
+}
+
+// queueInMemory has delivered what this process is told.
+func (n *node) queueInMemory(w *hooks.Webhooks) hooks.Directory {
+	queue := hooks.NewMemory(n.config.Hooks.Backlog)
+	n.teller.deliver = func(ctx context.Context) error { return queue.Run(ctx, w.Handle) }
+	n.teller.tell = queue.Add
+	n.count.WatchWebhooks(queue.Backlog)
+	return &hooks.Here{Tell: queue.Add}
+}
+
+// A tellingBroker tells the application of what is said, in one process. On Redis
+// it is the script that does, in one step with the append.
+type tellingBroker struct {
+	chat.Broker
+	tells  func(chat.RoomID) bool
+	teller *teller
+}
+
+func (b tellingBroker) Append(ctx context.Context, d chat.Draft, seen chat.Position) (chat.Publication, error) {
+	p, err := b.Broker.Append(ctx, d, seen)
+	if err == nil && b.tells(d.Room) {
+		b.teller.tell(map[string]string{
+			"type": hooks.MessagePublished, "room": string(d.Room), "pos": p.Position.String(), "at": strconv.FormatInt(p.At.UnixMilli(), 10),
+			"from": string(d.From), "key": d.Key, "about": d.About, "body": string(d.Body),
+		})
+	}
+	return p, err
 }
 
 // occupied tells whoever minds that somebody is in a room on this node, or nobody

@@ -184,6 +184,9 @@ func build(c config.Config) (*node, error) {
 		}
 		authenticator = n.keys
 	}
+	if broker, err = n.tellApplication(broker); err != nil {
+		return nil, err
+	}
 	n.hub = hub.New(broker, hub.Options{
 		Rooms: c.Room.Max, Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace, Rest: c.Room.Rest, Gather: c.Room.Gather,
@@ -191,9 +194,6 @@ func build(c config.Config) (*node, error) {
 		Occupied: n.occupied,
 	}, &count.Hub)
 	n.connectFriends(broker)
-	if err := n.tellApplication(); err != nil {
-		return nil, err
-	}
 	n.cluster = cluster.New(n.hub, c.APPID)
 	n.broadcast = cluster.NewBroadcast(n.hub, c.APPID)
 	logouts := n.hearLogouts()

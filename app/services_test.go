@@ -25,7 +25,7 @@ type served struct {
 	address, secret string
 }
 
-func serveTokens(t *testing.T) *served {
+func serveTokens(t *testing.T, flags ...string) *served {
 	t.Helper()
 	s := &served{t, "", "--auth-secret-file=" + writeFile(t, bytes.Repeat([]byte("s"), 32))}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,7 +33,7 @@ func serveTokens(t *testing.T) *served {
 		t.Fatal(err)
 	}
 	s.address = ln.Addr().String()
-	n := built(t, s.secret, "--ops-listen=")
+	n := built(t, append(flags, s.secret, "--ops-listen=")...)
 	told, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- n.run(told, ln, nil) }()

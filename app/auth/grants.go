@@ -114,6 +114,12 @@ func openRooms(patterns []string) (grants, error) {
 	return newGrants(all)
 }
 
+// Among returns whether a room's name fits one of some patterns.
+func Among(patterns []string) (func(chat.RoomID) bool, error) {
+	g, err := openRooms(patterns)
+	return func(room chat.RoomID) bool { return g.Access(room) > chat.NoAccess }, err
+}
+
 // parseGrants reads the claim "grants". Whatever is not understood is refused:
 // it might have been meant to take something away.
 func parseGrants(claim any) (grants, error) {

@@ -88,7 +88,8 @@ func TestNoEvents(t *testing.T) {
 	app := &application{secret: secret1, answer: says(204, "")}
 	w, count := telling(t, app)
 	for _, event := range []map[string]string{
-		{"type": "user_online", "room": "lobby"}, {"type": "message_published", "room": "lobby", "body": "{"},
+		{"type": "user_online", "room": "lobby"},
+		{"type": "message_published", "room": "lobby", "body": "{"},
 		{"type": "room_occupied", "room": "lobby", "at": "noon"},
 	} {
 		if err := w.Handle(t.Context(), id(1), event); !errors.Is(err, chat.ErrPoison) {
