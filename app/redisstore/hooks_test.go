@@ -2,16 +2,24 @@ package redisstore_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/chattest"
+	"github.com/chatring/chatring/app/hooks"
+	"github.com/chatring/chatring/app/metrics"
 	"github.com/chatring/chatring/app/redisstore"
 )
 
@@ -25,11 +33,17 @@ type place struct {
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
+	p, _ := newPlaceAt(t)
+	return p
+}
+
+func newPlaceAt(t *testing.T) (*place, *chattest.Redis) {
+	t.Helper()
 	r := startGuarded(t)
 	p := &place{t: t, by: redis.NewClient(&redis.Options{Addr: r.Addr}), was: "0-0"}
 	p.Hooks = redisstore.Hooks{Store: newStore(t, r), Backlog: 1000, Grace: 2500 * time.Millisecond}
 	t.Cleanup(func() { _ = p.by.Close() })
-	return p
+	return p, r
 }
 
 // serve subscribes rooms as a node does that serves them, until the node dies.
@@ -220,5 +234,92 @@ func TestBacklogIsBounded(t *testing.T) {
 	}
 	if n := p.by.XLen(t.Context(), "chatring:webhooks").Val(); n < 1000 || n > 1200 {
 		t.Errorf("%d events wait, want about 1000", n)
+	}
+}
+
+// A shop is an application that notes what it is told, and takes what it wants to.
+type shop struct {
+	mu    sync.Mutex
+	heard []string // the webhook-id and the number of each event
+	takes func(number string) bool
+}
+
+func (s *shop) RoundTrip(r *http.Request) (*http.Response, error) {
+	var event struct{ Data struct{ Data int } }
+	if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+		return nil, err
+	}
+	number := strconv.Itoa(event.Data.Data)
+	s.mu.Lock()
+	s.heard = append(s.heard, r.Header.Get("webhook-id")+" "+number)
+	takes := s.takes(number)
+	s.mu.Unlock()
+	if !takes {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+func (s *shop) told() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.heard)
+}
+
+// node has events delivered to an application as a node does, until it stops.
+func (p *place) node(r *chattest.Redis, name string, app http.RoundTripper) (store *redisstore.Store, stop func()) {
+	p.t.Helper()
+	secret := filepath.Join(p.t.TempDir(), "secret")
+	p.must(os.WriteFile(secret, []byte("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="), 0o600))
+	w, err := hooks.NewWebhooks(hooks.WebhookOptions{
+		URL: "http://app.example/", SecretFile: secret, Concurrency: 8, Events: []string{hooks.MessagePublished}, Transport: app,
+	}, &metrics.New("1111", "test").Hooks)
+	p.must(err)
+	store = newStore(p.t, r)
+	q := store.Queue(redisstore.QueueOptions{Name: redisstore.WebhooksName, Consumer: name, Handle: w.Handle, Lanes: hooks.Lanes, Lease: 500 * time.Millisecond})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	return store, sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			p.t.Error(err)
+		}
+	})
+}
+
+// A node that dies with events under way takes none with it: another one delivers
+// them, under the ids that they had, in the order of their room.
+func TestWebhooksOutliveANode(t *testing.T) {
+	p, r := newPlaceAt(t)
+	first := &shop{takes: func(number string) bool { return number < "3" }}
+	second := &shop{takes: func(string) bool { return true }}
+	dying, stop := p.node(r, "1111", first)
+	defer stop()
+	for i := range 9 {
+		p.must(p.by.XAdd(t.Context(), &redis.XAddArgs{Stream: "chatring:webhooks", Values: []string{
+			"type", "message_published", "room", "lobby", "pos", fmt.Sprintf("7-%d", i), "from", "alice", "key", fmt.Sprint(i), "body", fmt.Sprint(i),
+		}}).Err())
+	}
+	p.eventually("the fourth event to be under way", func() bool { return len(first.told()) == 4 })
+	_ = dying.Close() // its connections break, and it says nothing any more
+	_, stopOther := p.node(r, "2222", second)
+	defer stopOther()
+	p.eventually("the backlog to be delivered", func() bool {
+		n, err := p.by.XLen(t.Context(), "chatring:webhooks").Result()
+		return err == nil && n == 0
+	})
+	told := second.told()
+	if begun := first.told()[3]; !slices.Contains(told, begun) {
+		t.Errorf("the event that was under way, %s, is not among %v", begun, told)
+	}
+	var numbers []string
+	for _, event := range told {
+		_, number, _ := strings.Cut(event, " ")
+		numbers = append(numbers, number)
+	}
+	if got := strings.Join(numbers, ""); !strings.HasSuffix("012345678", got) || !strings.Contains(got, "345678") {
+		t.Errorf("the other node delivers %s, want all from 3 on, in order", got)
 	}
 }
