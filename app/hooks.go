@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +14,7 @@ import (
 	"github.com/chatring/chatring/app/config"
 	"github.com/chatring/chatring/app/gateway"
 	"github.com/chatring/chatring/app/hooks"
+	"github.com/chatring/chatring/app/metrics"
 	"github.com/chatring/chatring/app/redisstore"
 )
 
@@ -115,15 +114,12 @@ func (n *node) tellApplication(broker chat.Broker) (chat.Broker, error) {
 func (n *node) queueOnRedis(w *hooks.Webhooks) hooks.Directory {
 	c := n.config
 	queue := n.store.Queue(redisstore.QueueOptions{
-		Name: redisstore.WebhooksName, Consumer: c.APPID + "-" + strings.ToLower(rand.Text()[:8]),
-		Handle: w.Handle, Lanes: hooks.Lanes, InFlight: c.Hooks.Concurrency, Lease: 2 * hooks.HandleWithin,
+		Name: redisstore.WebhooksName, Node: c.APPID, Handle: w.Handle, Lanes: hooks.Lanes, Poison: hooks.ErrHopeless,
+		InFlight: c.Hooks.Concurrency, Lease: 2 * hooks.HandleWithin,
 		Longest: 256<<10 + 2*c.Gateway.MaxMessage, Kept: setAside,
 	})
 	n.teller.deliver = queue.Run
-	n.count.WatchWebhooks(func() int {
-		s := queue.Stats()
-		return s.Waiting + s.Pending
-	})
+	n.count.WatchQueue(redisstore.WebhooksName, func() metrics.Queue { return metrics.Queue(queue.Stats()) })
 	return redisstore.Hooks{Store: n.store, Backlog: c.Hooks.Backlog, Grace: vacancyGrace}
 }
 
@@ -132,7 +128,7 @@ func (n *node) queueInMemory(w *hooks.Webhooks) hooks.Directory {
 	queue := hooks.NewMemory(n.config.Hooks.Backlog)
 	n.teller.deliver = func(ctx context.Context) error { return queue.Run(ctx, w.Handle) }
 	n.teller.tell = queue.Add
-	n.count.WatchWebhooks(queue.Backlog)
+	n.count.WatchQueue(redisstore.WebhooksName, func() metrics.Queue { return metrics.Queue{Waiting: queue.Backlog(), Reading: true} })
 	return &hooks.Here{Tell: queue.Add}
 }
 

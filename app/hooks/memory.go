@@ -70,13 +70,13 @@ func (m *Memory) Run(ctx context.Context, handle func(ctx context.Context, id st
 		if ok {
 			pause = nil
 			err := handle(ctx, next.id, next.event)
-			if err == nil || errors.Is(err, chat.ErrPoison) {
+			if err == nil || errors.Is(err, ErrHopeless) {
 				m.forget(next.id)
 			}
 			switch {
 			case err == nil:
 				continue
-			case errors.Is(err, chat.ErrPoison):
+			case errors.Is(err, ErrHopeless):
 				slog.Warn("an event was not delivered", "id", next.id, "type", next.event["type"], "err", err)
 				continue
 			}

@@ -40,6 +40,9 @@ func EventOf(room chat.RoomID, occupied bool) string {
 	return RoomVacated
 }
 
+// ErrHopeless says that an event will never be delivered, and is to be set aside.
+var ErrHopeless = errors.New("not delivered")
+
 const (
 	webhookTimeout = 5 * time.Second
 	giveUpAfter    = 24 * time.Hour // since the event
@@ -113,30 +116,22 @@ func Lanes(event map[string]string) []string { return []string{event["room"]} }
 
 // Handle tells the application of an event, once. It returns nil when the
 // application has taken it, or does not want to know it, an error that wraps chat.ErrUnavailable when it is to
-// come again, and one that wraps chat.ErrPoison when there is no use in that.
+// come again, and one that wraps ErrHopeless when there is no use in that.
 //
 // The id is that of a Redis Stream, and what begins it the time of the event in
 // milliseconds. Its fields are type and room; and of a message pos, at, from,
 // key, about and body.
 func (w *Webhooks) Handle(ctx context.Context, id string, event map[string]string) error {
-	err := w.handle(ctx, id, event)
-	if errors.Is(err, chat.ErrPoison) {
-		w.count.SetAside.Inc()
-	}
-	return err
-}
-
-func (w *Webhooks) handle(ctx context.Context, id string, event map[string]string) error {
 	if !slices.Contains(w.events, event["type"]) {
 		return nil
 	}
 	body, at, err := encode(id, event)
 	if err != nil {
-		return fmt.Errorf("%w: %w", chat.ErrPoison, err)
+		return fmt.Errorf("%w: %w", ErrHopeless, err)
 	}
 	if age := time.Since(at); age > giveUpAfter {
 		w.settle(id)
-		return fmt.Errorf("%w: it was not delivered within %v", chat.ErrPoison, giveUpAfter)
+		return fmt.Errorf("%w within %v", ErrHopeless, giveUpAfter)
 	}
 	if !w.due(id) {
 		return fmt.Errorf("%w: it is not this event's time", chat.ErrUnavailable)
@@ -271,7 +266,7 @@ func (w *Webhooks) refuse(id string, status int) error {
 	}
 	if r.n++; r.n >= maxRefusals {
 		delete(w.refused, id)
-		return fmt.Errorf("%w: answered with %d, %d times", chat.ErrPoison, status, r.n)
+		return fmt.Errorf("%w: answered with %d, %d times", ErrHopeless, status, r.n)
 	}
 	r.next = time.Now().Add(r.pauses.NextBackOff())
 	return fmt.Errorf("%w: answered with %d", chat.ErrUnavailable, status)

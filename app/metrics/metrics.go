@@ -72,7 +72,6 @@ type Hooks struct {
 	Duration *prometheus.HistogramVec // seconds, by hook
 	Breaker  *prometheus.GaugeVec     // by hook: 0 closed, 1 half open, 2 open
 	Webhooks *prometheus.CounterVec   // by outcome
-	SetAside prometheus.Counter
 }
 
 // Friends counts what friends are told of each other.
@@ -146,7 +145,6 @@ func New(appid, version string) *Set {
 				prometheus.ExponentialBuckets(0.001, 2, 14), "hook"),
 			Breaker:  m.gauges("hook_breaker", "The breaker of a hook: 0 closed, 1 half open (one question finds out), 2 open (nothing is asked).", "hook"),
 			Webhooks: m.counters("webhook_requests_total", "Events sent to the application, by outcome: delivered; refused (another answer, about this event: it comes again); away (no answer, 429, 502, 503 or 504: everything waits).", "outcome"),
-			SetAside: m.counter("webhooks_set_aside_total", "Events that were not delivered within a day, or refused twelve times. They are in chatring:webhooks:dead."),
 		},
 		Friends: Friends{
 			Online:      m.gauge("friends_online", "Users of whom this node hears the inbox.", nil),

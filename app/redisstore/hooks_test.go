@@ -277,7 +277,7 @@ func (p *place) node(r *chattest.Redis, name string, app http.RoundTripper) (sto
 	}, &metrics.New("1111", "test").Hooks)
 	p.must(err)
 	store = newStore(p.t, r)
-	q := store.Queue(redisstore.QueueOptions{Name: redisstore.WebhooksName, Consumer: name, Handle: w.Handle, Lanes: hooks.Lanes, Lease: 500 * time.Millisecond})
+	q := store.Queue(redisstore.QueueOptions{Name: redisstore.WebhooksName, Node: name, Handle: w.Handle, Lanes: hooks.Lanes, Poison: hooks.ErrHopeless, Lease: 500 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- q.Run(ctx) }()
