@@ -51,8 +51,8 @@ func moments() []moment {
 		{limit: func(l *session.Limits) { l.InboxOnly = true }},
 		{limit: func(l *session.Limits) { l.Bookmarks = nowhere{} }},
 		{limit: func(l *session.Limits) { l.Rates = session.Rates{Messages: 1, Burst: time.Millisecond} }},
-		{joined: in, limit: func(l *session.Limits) { l.Contacts = refusing{&protocol.Error{Code: protocol.Forbidden}} }},
-		{joined: in, limit: func(l *session.Limits) { l.Contacts = refusing{chat.ErrUnavailable} }},
+		{joined: in, limit: func(l *session.Limits) { l.Contacts = refusing{because: &protocol.Error{Code: protocol.Forbidden}} }},
+		{joined: in, limit: func(l *session.Limits) { l.Contacts = refusing{because: chat.ErrUnavailable} }},
 	}
 }
 
@@ -189,12 +189,17 @@ type access chat.Access
 func (a access) Access(chat.RoomID) chat.Access { return chat.Access(a) }
 
 // refusing lets nobody write to anybody. It implements session.Contacts.
-type refusing struct{ because error }
+type refusing struct {
+	session.Contacts // for what no command here asks
+	because          error
+}
 
 func (r refusing) MayWrite(context.Context, chat.UserID, chat.UserID) error { return r.because }
 
 // nowhere keeps no rooms. It implements bookmarks.Store.
-type nowhere struct{}
+type nowhere struct {
+	bookmarks.Store // for what no command here asks
+}
 
 var errNowhere = fmt.Errorf("bookmarks: %w", chat.ErrUnavailable)
 
@@ -211,10 +216,6 @@ func (nowhere) List(context.Context, chat.UserID) ([]bookmarks.Bookmark, error) 
 }
 
 func (nowhere) Forget(context.Context, chat.UserID, ...chat.RoomID) error { return errNowhere }
-
-func (nowhere) Keepers(context.Context, chat.RoomID, []chat.UserID) ([]chat.UserID, error) {
-	return nil, errNowhere
-}
 
 // An ear takes whatever a session says. It implements session.Conn.
 type ear struct{ heard [][]byte }
