@@ -15,8 +15,8 @@ import (
 )
 
 // Backends write 500 entries for 50 rooms into the stream, with a password that is
-// good for nothing else, while the node that reads it is killed, and the next one
-// stopped. Every entry is in its room's log once and in order, and members hear it.
+// good for nothing else, while the node that reads it is killed, Redis is killed, and
+// the next node stopped. Every entry is in its room's log once and in order, and members hear it.
 func TestIngress(t *testing.T) {
 	c := Start(t, 3)
 	room := func(n int) string { return fmt.Sprintf("ingress-%d", n%50) }
@@ -41,8 +41,11 @@ func TestIngress(t *testing.T) {
 	second := c.ingressReader(first)
 	t.Logf("node %d took over %v entries of node %d", second, c.Metric(second, `chatring_queue_taken_over_total{queue="ingress"}`), first)
 	add(350, 400)
+	c.Signal("redis", syscall.SIGKILL)
+	c.script("scripts/up", "--redis")
+	add(400, 450)
 	c.Signal(fmt.Sprintf("ws%d", second), syscall.SIGTERM)
-	add(400, 500)
+	add(450, 500)
 	c.backend(`XADD chatring:ingress * user bob data {"order":7}` + "\n" + `XADD chatring:ingress * room lobby data oops`)
 	c.waitIngress("all")
 

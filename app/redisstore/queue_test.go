@@ -20,6 +20,8 @@ import (
 
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/chattest"
+	"github.com/chatring/chatring/app/ingress"
+	"github.com/chatring/chatring/app/redisbroker"
 	"github.com/chatring/chatring/app/redisconn"
 	"github.com/chatring/chatring/app/redisstore"
 )
@@ -724,4 +726,40 @@ func words(command string) (all []any) {
 		all = append(all, word)
 	}
 	return all
+}
+
+// The ingress with its appends, to fifty rooms.
+func BenchmarkIngress(b *testing.B) {
+	r := startGuarded(b)
+	log, err := redisbroker.New(redisbroker.Options{URL: asNode(r), AppID: "1", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	chattest.RunBroker(b, log, chattest.NewRecorder())
+	q := newQueueTest(b, r)
+	in := ingress.New(poster{log}, 1000)
+	node := q.queue(redisstore.QueueOptions{Handle: in.Handle, Lanes: in.Lanes})
+	pipe := q.Pipeline()
+	for n := range b.N {
+		pipe.XAdd(b.Context(), &redis.XAddArgs{Stream: "chatring:ingress", Values: []any{"room", fmt.Sprintf("r%d", n%50), "data", n}})
+		if n%1000 == 999 || n == b.N-1 {
+			if _, err := pipe.Exec(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ResetTimer()
+	run(b, node)
+	wait(b, "all", func() bool { return node.Stats().Handled == uint64(b.N) })
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+	if s := node.Stats(); s.SetAside > 0 {
+		b.Error(q.dead())
+	}
+}
+
+// A poster says things in rooms that nobody is in.
+type poster struct{ *redisbroker.Broker }
+
+func (p poster) Post(ctx context.Context, d chat.Draft) (chat.Publication, error) {
+	return p.Append(ctx, d, chat.Position{})
 }
