@@ -205,6 +205,8 @@ func TestBodies(t *testing.T) {
 		"a gzip bomb":             {bomb.String(), "Content-Encoding: gzip", 415, "unsupported_media_type"},
 		"a bomb that hides":       {bomb.String(), "", 400, "bad_request"},
 		"10 MiB":                  {`{"data":"` + strings.Repeat("x", 10<<20) + `"}`, "", 413, "too_large"},
+		"2 MiB of spaces":         {`{"data":1` + strings.Repeat(" ", 2<<20) + `}`, "", 413, "too_large"},
+		"as many, unsaid":         {`{"data":1` + strings.Repeat(" ", 2<<20) + `}`, "Content-Length: unsaid", 413, "too_large"},
 		"10 MiB of unsaid length": {`{"data":"` + strings.Repeat("x", 10<<20) + `"}`, "Content-Length: unsaid", 413, "too_large"},
 	} {
 		t.Run(name, func(t *testing.T) {

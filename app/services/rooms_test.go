@@ -1,10 +1,14 @@
 package services_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/services"
 )
 
 // A service reads what was said in a room, forth and back, as members hear it.
@@ -63,8 +67,14 @@ func TestHistory(t *testing.T) {
 // positions change. What the room does not keep cannot be answered.
 func TestReply(t *testing.T) {
 	s := play(t)
+	h := &recording{Hub: s.hub}
+	s.handler = services.New(h, s.nodes, tokens{}, nil, s.opts, &s.count.Services).Handler()
+	s.ask("POST", "/api/rooms/lobby/messages", `{"data":0}`).says(`{"pos":"*"}`)
 	pos := s.ask("POST", "/api/rooms/lobby/messages", `{"key":"k1","data":1}`).says(`{"pos":"*"}`).field("pos")
 	s.ask("POST", "/api/rooms/lobby/messages", `{"key":"k2","data":2,"reply_to":"`+pos+`"}`).says(`{"pos":"*"}`)
+	if got, want := h.posted[2].About, `{"reply_to":{"pos":"`+pos+`","from":"service:billing","key":"k1"}}`; got != want {
+		t.Errorf("it is about %s, want %s", got, want)
+	}
 	for _, bad := range []string{"1-1", "0-0", "x", "18446744073709551615-18446744073709551615"} {
 		s.ask("POST", "/api/rooms/lobby/messages", `{"data":2,"reply_to":"`+bad+`"}`).refused(http.StatusBadRequest, "bad_position")
 	}
@@ -100,4 +110,15 @@ func TestUser(t *testing.T) {
 	s.ask("GET", "/api/users/alice", "").says(`{"user":"alice","online":true,"sessions":3,"shards":["1111","2222"],"complete":true}`)
 	s.ask("GET", "/api/users/bob", "").says(`{"online":false}`)
 	s.ask("GET", "/api/users/alice?x=1", "").refused(http.StatusBadRequest, "bad_request")
+}
+
+// A recording hub notes what is posted.
+type recording struct {
+	services.Hub
+	posted []chat.Draft
+}
+
+func (h *recording) Post(ctx context.Context, d chat.Draft) (chat.Publication, error) {
+	h.posted = append(h.posted, d)
+	return h.Hub.Post(ctx, d)
 }
