@@ -192,12 +192,12 @@ func TestFriendship(t *testing.T) {
 		alice.answered(t, `{"user":"bob","state":"requested"}`, `request","user":"bob"`)
 		alice.hears(t, `{"push":"friend","user":"bob","state":"requested"}`)
 		phone.hears(t, `{"push":"friend","user":"bob","state":"requested"}`)
-		bob.hears(t, `{"push":"friend","user":"alice","state":"asked"}`, `"data":{"type":"friend_request","user":"alice"}`)
+		bob.hears(t, `{"push":"friend","user":"alice","state":"asked"}`, `"data":{"type":"friend_request","from":"alice"}`)
 		bob.answered(t, `{"friends":[{"user":"alice","state":"asked"}]}`, `list"`)
 
 		bob.answered(t, `{"user":"alice","state":"friend"}`, `accept","user":"alice"`)
 		bob.hears(t, `{"push":"friend","user":"alice","state":"friend","status":"online"}`)
-		alice.hears(t, `{"push":"friend","user":"bob","state":"friend","status":"online"}`, `"data":{"type":"friend_accepted","user":"bob"}`)
+		alice.hears(t, `{"push":"friend","user":"bob","state":"friend","status":"online"}`, `"data":{"type":"friend_accepted","from":"bob"}`)
 		phone.hears(t, `{"push":"friend","user":"bob"`, `"type":"friend_accepted"`)
 		bob.answered(t, `{"friends":[{"user":"alice","state":"friend","status":"online"}]}`, `list"`)
 

@@ -48,7 +48,7 @@ func (n *notices) tell(from, to chat.UserID, is State) {
 	}
 	body, err := json.Marshal(struct {
 		Type string      `json:"type"`
-		User chat.UserID `json:"user"`
+		From chat.UserID `json:"from"`
 	}{kind, from})
 	if err != nil {
 		panic("friends: " + err.Error()) // two strings

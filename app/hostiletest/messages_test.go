@@ -119,6 +119,10 @@ var messages = []hostile{
 		run: oddText,
 	},
 	{
+		id: "M13", sent: "friend requests to oneself, to nobody, to somebody who has blocked the asker, in a flood; verbs, states and users that are none", answer: "`bad_request`; `requested`, and the same for both, whatever is tried; `list_full` after 200",
+		run: lonely,
+	},
+	{
 		id: "M14", sent: "`from`, `ts`, `pos`, `node`, `push` in a command", answer: "ignored: the server's own are passed on",
 		run: func(s *scene) {
 			listener := s.control("witness", s.cluster.Node(2))

@@ -31,11 +31,6 @@ var operations = []hostile{
 	},
 }
 
-// api is what belongs to parts that are not there yet.
-var api = []hostile{
-	{id: "M13", sent: "friend requests to oneself, to nobody, in a flood; the presence of somebody who has blocked the asker", answer: "an error that does not tell who exists", elsewhere: "not there yet: friends"},
-}
-
 func operatorsOnly(s *scene) {
 	none, bare := answer{404, "not_found"}, answer{status: 404}
 	for path, front := range map[string]answer{
