@@ -261,7 +261,7 @@ func TestStoreIsDown(t *testing.T) {
 }
 
 // Ten thousand users who come at once are noted in batches, one after the other.
-func TestStorm(t *testing.T) {
+func TestStormOfLogins(t *testing.T) {
 	inScene(t, func(t *testing.T, s scene) {
 		s.store.takes = 10 * time.Millisecond
 		const users = 10_000
