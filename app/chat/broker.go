@@ -26,12 +26,15 @@ type Broker interface {
 	// this node has witnessed in the room: when the log ends before it, the
 	// log has lost its tail, nothing is appended, and the error is ErrRewound.
 	// A draft whose key was seen from this sender answers the first
-	// publication's position again; with another body it is ErrConflict.
+	// publication's position again; with another body, or about something
+	// else, it is ErrConflict. A draft that edits or deletes what has been
+	// deleted is ErrDeleted.
 	Append(ctx context.Context, d Draft, seen Position) (Publication, error)
 
 	// Restore is Append for a node that knows of the loss: when the log ends
 	// before seen, a new epoch begins with p. Its position is given anew; its
-	// time, unless zero, stays.
+	// time, unless zero, stays, and then what it changes may have been deleted,
+	// and stays so.
 	Restore(ctx context.Context, p Publication, seen Position) (Publication, error)
 
 	// ReadAfter returns at most limit publications that follow a position,
@@ -47,6 +50,14 @@ type Broker interface {
 	// publication it returns the position alone.
 	Tails(ctx context.Context, rooms []RoomID) ([]Publication, error)
 
+	// Changes returns what has become of publications of a room, in the order
+	// asked: of each message its last edit, if it has not been deleted; of
+	// those that edit what was deleted, the deletion. What the log has trimmed
+	// with the message may be forgotten.
+	Changes(ctx context.Context, room RoomID, of []Publication) ([]Change, error)
+	// Description returns the last description of a room, zero if there is
+	// none. It lives as long as the log does.
+	Description(ctx context.Context, room RoomID) (Change, error)
 	// Signal lets the sinks of the other nodes that have opened the room hear
 	// body now; it is kept nowhere. Signals may be lost.
 	Signal(ctx context.Context, room RoomID, body []byte) error

@@ -65,8 +65,10 @@ var (
 	// the moment: try again.
 	ErrUnavailable = errors.New("the log is unavailable")
 	// ErrConflict says that the sender has used this key in this room for
-	// another body.
+	// another body, or about something else.
 	ErrConflict = errors.New("the key was used for another body")
+	// ErrDeleted says that what the draft changes has been deleted.
+	ErrDeleted = errors.New("what it refers to has been deleted")
 	// ErrRewound says that the log ends before what this node has seen of it:
 	// it has lost its tail.
 	ErrRewound = errors.New("the log has lost its tail")

@@ -32,7 +32,7 @@ func TestBroker(t *testing.T, newCluster func(t *testing.T) Cluster) {
 
 // BrokerStories is the suite that TestBroker runs; each stands alone, so that
 // a caller may put it into a testing/synctest bubble.
-var BrokerStories = []BrokerStory{
+var BrokerStories = append([]BrokerStory{
 	{"positions count without holes", positionsCount},
 	{"a key is one publication", keyIsOnePublication},
 	{"a known key is told again", knownKeyIsToldAgain},
@@ -53,7 +53,7 @@ var BrokerStories = []BrokerStory{
 	{"a silent node leaves an answer incomplete", silentNodeLeavesIncomplete},
 	{"concurrent appends have one order", concurrentAppendsHaveOneOrder},
 	{"a call that has no time left is unavailable", endedCallIsUnavailable},
-}
+}, changes...)
 
 // A node is a running broker and what its sink has heard.
 type node struct {
@@ -151,7 +151,7 @@ func samePublications(t *testing.T, got, want []chat.Publication) {
 	for i, g := range got {
 		w := want[i]
 		if g.Position != w.Position || g.Room != w.Room || g.From != w.From || g.Key != w.Key ||
-			string(g.Body) != string(w.Body) || !g.At.Equal(w.At) {
+			string(g.Body) != string(w.Body) || g.About != w.About || !g.At.Equal(w.At) {
 			t.Fatalf("publication %d is %+v, want %+v", i, g, w)
 		}
 	}
@@ -554,9 +554,11 @@ func endedCallIsUnavailable(t *testing.T, c Cluster) {
 	_, after := n.ReadAfter(ctx, "lobby", chat.Position{}, 1)
 	_, before := n.ReadBefore(ctx, "lobby", chat.Position{}, 1)
 	_, tails := n.Tails(ctx, []chat.RoomID{"lobby"})
+	_, changes := n.Changes(ctx, "lobby", []chat.Publication{{}})
+	_, described := n.Description(ctx, "lobby")
 	_, _, asked := n.Ask(ctx, "lobby", nil)
 	for call, err := range map[string]error{
-		"Append": appended, "ReadAfter": after, "ReadBefore": before, "Tails": tails, "Ask": asked,
+		"Append": appended, "ReadAfter": after, "ReadBefore": before, "Tails": tails, "Ask": asked, "Changes": changes, "Description": described,
 		"Open": n.Open(ctx, "lobby"), "Signal": n.Signal(ctx, "lobby", nil), "Check": n.Check(ctx),
 	} {
 		if !errors.Is(err, chat.ErrUnavailable) || !errors.Is(err, context.Canceled) {

@@ -43,8 +43,8 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into the transcrip
 //	> retention 3                   first of all: logs keep three messages
 //	> nodes 1111 2222               a cluster
 //	> connect alice 1111 lobby …    a session; options as in the address of a
-//	                                socket, and "watch"; since=last stands for
-//	                                the last position that alice heard
+//	                                socket, "watch" and "manage"; since=last
+//	                                stands for the last position that alice heard
 //	> alice {"id":1,…}              a command
 //	> post 1111 @bob mail k1 {"type":"notification"}
 //	                                a node appends for a service, under a key
@@ -263,11 +263,17 @@ func (s *stage) client(name string) *client {
 	return c
 }
 
+// managers may do everything everywhere.
+type managers struct{}
+
+func (managers) Access(chat.RoomID) chat.Access { return chat.Manage }
+
 func (s *stage) connect(words []string) {
 	name, appid, room := s.word(words, 1), s.word(words, 2), chat.RoomID(s.word(words, 3))
 	c := &client{name: name, node: appid, free: make(chan struct{})}
 	close(c.free)
 	var join hub.Join
+	rights := chat.Rights(chat.AllRights{})
 	for _, option := range words[4:] {
 		switch key, value, _ := strings.Cut(option, "="); key {
 		case "since":
@@ -285,10 +291,12 @@ func (s *stage) connect(words []string) {
 			join.Members = value == "true"
 		case "watch":
 			join.Watch = true
+		case "manage":
+			rights = managers{}
 		}
 	}
 	user, _, _ := strings.Cut(name, "/") // "alice/phone" is a session of alice
-	who := session.Who{User: chat.UserID(user), Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: &session.Rates{}}}
+	who := session.Who{User: chat.UserID(user), Rights: rights, Allowance: &session.Allowance{Rates: &session.Rates{}}}
 	c.session = session.New(s.nodes[appid].hub, who, c, &s.limits, &metrics.New(appid, "test").Sessions)
 	s.clients[name] = c
 	c.session.Greet(protocol.Hello{Shard: appid, PingS: 25})
@@ -312,7 +320,7 @@ func (s *stage) log(room chat.RoomID) []string {
 		return []string{err.Error()}
 	}
 	for _, p := range pubs {
-		said = append(said, fmt.Sprintf("%s %s %s %s", p.Position, p.From, p.Key, p.Body))
+		said = append(said, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", p.Position, p.From, p.Key, p.Body, p.About)))
 	}
 	return said
 }

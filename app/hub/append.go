@@ -62,7 +62,7 @@ func (r *room) appended(p chat.Publication, heals int, err error) (again bool) {
 	case errors.Is(err, chat.ErrRewound):
 		r.beginHeal()
 		return true
-	case errors.Is(err, chat.ErrConflict):
+	case errors.Is(err, chat.ErrConflict), errors.Is(err, chat.ErrDeleted):
 	case err != nil:
 		r.watchTail()
 	case r.heals != heals || r.healed != nil:

@@ -76,7 +76,7 @@ func (r *room) tryHeal(ctx context.Context) (restored int, err error) {
 	g := &r.gate
 	mine, held, last, witness := slices.Clone(r.window.entries), slices.Clone(g.held), g.last, g.witness
 	r.mu.Unlock()
-	answers := make(map[identity]chat.Position) // what restoring has answered
+	answers := make(map[chat.Identity]chat.Position) // what restoring has answered
 	for {
 		t, err := r.readTail(ctx, mine, held, last)
 		if err != nil {
@@ -88,7 +88,7 @@ func (r *room) tryHeal(ctx context.Context) (restored int, err error) {
 		}
 		done := true
 		for _, p := range lost {
-			before, tried := answers[identityOf(p)]
+			before, tried := answers[p.Identity()]
 			if tried && before.IsZero() {
 				continue
 			}
@@ -105,7 +105,7 @@ func (r *room) tryHeal(ctx context.Context) (restored int, err error) {
 				restored++
 				r.hub.count.Restored.Inc()
 			}
-			answers[identityOf(p)] = again
+			answers[p.Identity()] = again
 		}
 		if done {
 			return restored, r.goOn(ctx, mine, held, t, common)
@@ -173,22 +173,22 @@ func (r *room) goOn(ctx context.Context, mine []entry, held []chat.Publication, 
 // A tail is what a heal has to know of a log, which may be much longer than a
 // window: other nodes may have gone on with it for long.
 type tail struct {
-	begin []chat.Publication // where the window begins; at most a window and one read
-	there map[identity]bool  // which of the publications looked for it has, anywhere
+	begin []chat.Publication     // where the window begins; at most a window and one read
+	there map[chat.Identity]bool // which of the publications looked for it has, anywhere
 	end   chat.Position
 }
 
 // readTail reads the log from where the window begins, or behind what was let
 // through last when the window is empty.
 func (r *room) readTail(ctx context.Context, mine []entry, held []chat.Publication, last chat.Position) (tail, error) {
-	t := tail{there: make(map[identity]bool)}
+	t := tail{there: make(map[chat.Identity]bool)}
 	for _, e := range mine {
 		if p, err := protocol.ParseMessage(e.frame); err == nil {
-			t.there[identityOf(p)] = false
+			t.there[p.Identity()] = false
 		}
 	}
 	for _, p := range held {
-		t.there[identityOf(p)] = false
+		t.there[p.Identity()] = false
 	}
 	t.end = last
 	if len(mine) > 0 {
@@ -219,8 +219,8 @@ func (t *tail) add(batch []chat.Publication, window int) {
 		t.begin = append(t.begin, batch...)
 	}
 	for _, p := range batch {
-		if _, wanted := t.there[identityOf(p)]; wanted {
-			t.there[identityOf(p)] = true
+		if _, wanted := t.there[p.Identity()]; wanted {
+			t.there[p.Identity()] = true
 		}
 		t.end = p.Position
 	}
@@ -241,16 +241,6 @@ func (r *room) lastBefore(ctx context.Context, mine []entry, last chat.Position)
 	}
 	return before[0], nil
 }
-
-// An identity is what makes a publication the same one in another place of the
-// log. A key alone may be used again, after its window.
-type identity struct {
-	from chat.UserID
-	key  string
-	at   int64
-}
-
-func identityOf(p chat.Publication) identity { return identity{p.From, p.Key, p.At.UnixMilli()} }
 
 // compare holds a window, and what a gate holds ahead of a hole, against the
 // log that was read from the window's beginning on. It returns what the log has
@@ -276,12 +266,12 @@ func compare(mine []entry, held []chat.Publication, t tail) (lost []chat.Publica
 			slog.Error("publication cannot be restored", "position", e.pos.String(), "err", err)
 			continue
 		}
-		if !t.there[identityOf(p)] {
+		if !t.there[p.Identity()] {
 			lost = append(lost, p)
 		}
 	}
 	for _, p := range held {
-		if !t.there[identityOf(p)] {
+		if !t.there[p.Identity()] {
 			lost = append(lost, p)
 		}
 	}

@@ -35,28 +35,24 @@ func (h *Hub) History(ctx context.Context, id chat.RoomID, g Range) (messages []
 			return messages, more, nil
 		}
 	}
-	found, err := h.read(ctx, id, g)
+	messages, err = h.read(ctx, id, g)
 	if err != nil {
 		return nil, false, fmt.Errorf("history of %s: %w", id, err)
 	}
-	if more = len(found) > g.Limit; more {
+	if more = len(messages) > g.Limit; more {
 		if g.After != nil {
-			found = found[:g.Limit]
+			messages = messages[:g.Limit]
 		} else {
-			found = found[1:]
+			messages = messages[1:]
 		}
-	}
-	messages = make([]protocol.Frame, len(found))
-	for i, p := range found {
-		messages[i] = protocol.Message(p)
 	}
 	messages, more = g.fit(messages, more)
 	return messages, more, nil
 }
 
-// read returns publications of a range from the log, oldest first, until there is
-// one more than its limit, or more than maxHistory, or none left.
-func (h *Hub) read(ctx context.Context, id chat.RoomID, g Range) (found []chat.Publication, err error) {
+// read returns messages of a range from the log, oldest first, until there is one
+// more than its limit, or more than maxHistory, or none left.
+func (h *Hub) read(ctx context.Context, id chat.RoomID, g Range) (found []protocol.Frame, err error) {
 	for size, whole := 0, true; whole && len(found) <= g.Limit && size <= maxHistory; {
 		limit := min(historyPart, g.Limit+1-len(found))
 		var part []chat.Publication
@@ -74,16 +70,40 @@ func (h *Hub) read(ctx context.Context, id chat.RoomID, g Range) (found []chat.P
 				g.After = &part[limit-1].Position
 			}
 		}
-		for _, p := range part {
-			size += len(p.Body)
+		messages, err := h.latest(ctx, id, part)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range messages {
+			size += m.Size()
 		}
 		if g.After != nil {
-			found = append(found, part...)
+			found = append(found, messages...)
 		} else {
-			found = append(part, found...)
+			found = append(messages, found...)
 		}
 	}
 	return found, nil
+}
+
+// latest encodes publications of the log as what has become of them.
+func (h *Hub) latest(ctx context.Context, id chat.RoomID, part []chat.Publication) ([]protocol.Frame, error) {
+	if len(part) == 0 {
+		return nil, nil
+	}
+	changes, err := h.broker.Changes(ctx, id, part)
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]protocol.Frame, len(part))
+	for i, p := range part {
+		if changes[i].IsZero() {
+			messages[i] = protocol.Message(p)
+		} else {
+			messages[i] = protocol.Changed(p, changes[i])
+		}
+	}
+	return messages, nil
 }
 
 // fit leaves out what exceeds maxHistory, at the end that the range is not
@@ -125,7 +145,7 @@ func (r *room) recall(g Range) (messages []protocol.Frame, more, known bool) {
 func frames(entries []entry) []protocol.Frame {
 	frames := make([]protocol.Frame, len(entries))
 	for i, e := range entries {
-		frames[i] = e.frame
+		frames[i] = e.now()
 	}
 	return frames
 }

@@ -51,6 +51,10 @@ func (m *Member) HideMembers() {
 // chat.ErrConflict, or wrap chat.ErrUnavailable: then it may or may not have
 // been appended, and the same key finds out.
 func (m *Member) Publish(ctx context.Context, key string, body []byte) (chat.Publication, error) {
+	return m.publish(ctx, key, body, "")
+}
+
+func (m *Member) publish(ctx context.Context, key string, body []byte, about string) (chat.Publication, error) {
 	if m.watch {
 		return chat.Publication{}, ErrWatcher
 	}
@@ -63,7 +67,7 @@ func (m *Member) Publish(ctx context.Context, key string, body []byte) (chat.Pub
 	r.mu.Unlock()
 
 	begun := time.Now()
-	p, err := r.append(ctx, chat.Draft{Room: r.id, From: m.user, Key: key, Body: body})
+	p, err := r.append(ctx, chat.Draft{Room: r.id, From: m.user, Key: key, Body: body, About: about})
 	if err == nil {
 		r.hub.count.Append.Observe(time.Since(begun).Seconds())
 	}

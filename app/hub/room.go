@@ -36,7 +36,8 @@ type room struct {
 	watching bool          // an append was given up, and may still land
 	lingers  *list.Element // its place among the hub's empty rooms; nil or stale unless it is empty
 	expected int           // joins under way: for them the room stays
-	gone     bool          // taken out of the hub
+	about    description
+	gone     bool // taken out of the hub
 
 	// Guarded by mu, too: see catchUp.
 	arrivals uint64        // joins that have begun
@@ -56,7 +57,7 @@ func (r *room) open() {
 	defer cancel()
 	defer close(r.ready)
 	arrivals := r.arrived()
-	tail, err := r.rehydrate(ctx)
+	tail, about, err := r.rehydrate(ctx)
 	if err != nil {
 		r.err = err // the broker says of which room
 		r.hub.mu.Lock()
@@ -67,6 +68,7 @@ func (r *room) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.looked = arrivals
+	r.describe(about)
 	for _, p := range tail {
 		r.keep(p, protocol.Message(p))
 	}
@@ -74,11 +76,15 @@ func (r *room) open() {
 	r.startLinger()
 }
 
-func (r *room) rehydrate(ctx context.Context) ([]chat.Publication, error) {
+func (r *room) rehydrate(ctx context.Context) (tail []chat.Publication, about chat.Change, err error) {
 	if err := r.hub.broker.Open(ctx, r.id); err != nil {
-		return nil, err
+		return nil, about, err
 	}
-	return r.hub.broker.ReadBefore(ctx, r.id, chat.Position{}, r.hub.opts.Window+1) // one more tells whether there are older ones
+	tail, err = r.hub.broker.ReadBefore(ctx, r.id, chat.Position{}, r.hub.opts.Window+1) // one more tells whether there are older ones
+	if err == nil && len(tail) > 0 {
+		about, err = r.hub.broker.Description(ctx, r.id)
+	}
+	return tail, about, err
 }
 
 // wait returns when the room is open, or with the reason why it is not.
@@ -127,7 +133,7 @@ func (r *room) join(j Join) *Member {
 		room: r, to: j.Receiver, user: j.User, at: len(r.members), joinedAt: r.gate.last,
 		mute: j.Mute, events: j.Members, watch: j.Watch, every: j.SignalEvery, heard: r.out.told,
 	}
-	joined := protocol.Joined{Room: r.id, Pos: r.gate.last.String()}
+	joined := protocol.Joined{Room: r.id, Pos: r.gate.last.String(), Title: r.about.Title, Topic: r.about.Topic}
 	var missed []entry
 	if j.Since != nil {
 		if !r.gate.void.has(*j.Since) {
@@ -160,7 +166,7 @@ func (r *room) join(j Join) *Member {
 func recovery(joined protocol.Joined, missed []entry) []protocol.Batch {
 	batches := append(make([]protocol.Batch, 0, 1+len(missed)), joined.Frame().Batch())
 	for _, e := range missed {
-		batches = append(batches, e.frame.Batch())
+		batches = append(batches, e.now().Batch())
 	}
 	return batches
 }
@@ -228,7 +234,11 @@ func (r *room) wanted() bool { return len(r.members) > 0 || r.expected > 0 || r.
 func (r *room) keep(p chat.Publication, f protocol.Frame) {
 	mark := p.Mark()
 	r.gate.letThrough(p.Position, mark)
-	bytes := r.hub.windowBytes.Add(r.window.push(entry{p.Position, mark, f}, r.hub.opts.Window))
+	grown := r.window.push(entry{pos: p.Position, mark: mark, frame: f}, r.hub.opts.Window)
+	if p.About != "" {
+		grown += r.refer(p)
+	}
+	bytes := r.hub.windowBytes.Add(grown)
 	r.hub.count.WindowBytes.Set(float64(bytes))
 	if bytes > r.hub.opts.WindowBudget {
 		notify(r.hub.tight)

@@ -11,13 +11,46 @@ import (
 type entry struct {
 	pos   chat.Position
 	mark  chat.Mark
-	frame protocol.Frame
+	frame protocol.Frame // as it was said
+	since *revision      // nil: it is as it was said, and edits nothing
 }
 
-// entryOverhead is what an entry takes beside its frame's bytes.
-const entryOverhead = 72
+// A revision is what an entry has that edits another one, or was changed itself.
+// It never changes.
+type revision struct {
+	edits  chat.Identity  // the message that the entry edits; zero: none
+	change chat.Change    // what has become of the entry, but for its body; zero: nothing
+	latest protocol.Frame // what is answered since then
+}
 
-func (e entry) cost() int64 { return int64(e.frame.Size() + entryOverhead) }
+// What an entry and its revision take beside their frames' bytes.
+const (
+	entryOverhead    = 80
+	revisionOverhead = 256
+)
+
+func (e entry) cost() int64 {
+	cost := e.frame.Size() + entryOverhead
+	if e.since != nil {
+		cost += e.since.latest.Size() + revisionOverhead
+	}
+	return int64(cost)
+}
+
+// now is what is answered of the entry.
+func (e entry) now() protocol.Frame {
+	if e.since == nil || e.since.change.IsZero() {
+		return e.frame
+	}
+	return e.since.latest
+}
+
+// isBy says whether the entry is what somebody said; its mark says already that it
+// has the key and the time.
+func (e entry) isBy(u chat.UserID) bool {
+	p, err := protocol.ParseMessage(e.frame)
+	return err == nil && p.From == u
+}
 
 // A window is the tail of a room's log, oldest first, already encoded. The
 // room's lock guards it.
@@ -38,6 +71,49 @@ func (w *window) push(e entry, limit int) int64 {
 	w.entries = append(w.entries, e)
 	w.bytes += e.cost()
 	return w.bytes - before
+}
+
+// refer puts what p, the last entry, changes on the entries that it changes, and
+// returns by how many bytes the window grew. A deletion is for good, and of the
+// edits, too.
+func (w *window) refer(p chat.Publication, about chat.About) (grown int64) {
+	id, change, ok := about.Changes(p)
+	if !ok {
+		return 0
+	}
+	before, last := w.bytes, len(w.entries)-1
+	if about.Edits != nil {
+		w.entries[last].since = &revision{edits: id}
+		w.bytes += revisionOverhead
+	}
+	for i := range last {
+		switch e := w.entries[i]; {
+		case e.mark == id.Mark() && e.isBy(id.From):
+			switch {
+			case e.since == nil || !e.since.change.Deleted:
+				w.change(i, change)
+			case about.Edits != nil: // the log was healed in another order
+				w.change(last, e.since.change)
+			}
+		case change.Deleted && e.since != nil && e.since.edits == id:
+			w.change(i, change)
+		}
+	}
+	return w.bytes - before
+}
+
+// change makes an entry what a change says.
+func (w *window) change(i int, c chat.Change) {
+	e := &w.entries[i]
+	p, err := protocol.ParseMessage(e.frame)
+	if err != nil {
+		return // never: it was one
+	}
+	r := &revision{change: c, latest: protocol.Changed(p, c)}
+	r.change.Body = nil
+	w.bytes -= e.cost()
+	e.since = r
+	w.bytes += e.cost()
 }
 
 // drop lets go of the n oldest entries and returns how many bytes they took.

@@ -14,7 +14,7 @@ func BenchmarkWindow(b *testing.B) {
 	var w window
 	at := func(offset uint64) entry {
 		p := chat.Publication{Draft: chat.Draft{Room: "lobby", From: "bob", Key: "key", Body: []byte("1")}, Position: chat.Position{Epoch: 5, Offset: offset}}
-		return entry{p.Position, p.Mark(), protocol.Message(p)}
+		return entry{pos: p.Position, mark: p.Mark(), frame: protocol.Message(p)}
 	}
 	for i := range uint64(size) {
 		w.push(at(i), size)

@@ -99,6 +99,34 @@ func (b *Broker) read(ctx context.Context, room chat.RoomID, part func(*roomLog)
 	return nil, nil
 }
 
+// Changes implements chat.Broker.
+func (b *Broker) Changes(ctx context.Context, room chat.RoomID, of []chat.Publication) ([]chat.Change, error) {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.reach(ctx); err != nil {
+		return nil, fmt.Errorf("changes in %s: %w", room, err)
+	}
+	if l := c.logs[room]; l != nil {
+		return l.changesOf(of), nil
+	}
+	return make([]chat.Change, len(of)), nil
+}
+
+// Description implements chat.Broker.
+func (b *Broker) Description(ctx context.Context, room chat.RoomID) (chat.Change, error) {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.reach(ctx); err != nil {
+		return chat.Change{}, fmt.Errorf("description of %s: %w", room, err)
+	}
+	if l := c.logs[room]; l != nil {
+		return l.description, nil
+	}
+	return chat.Change{}, nil
+}
+
 // Tails implements chat.Broker.
 func (b *Broker) Tails(ctx context.Context, rooms []chat.RoomID) ([]chat.Publication, error) {
 	c := b.cluster

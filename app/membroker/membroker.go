@@ -102,7 +102,7 @@ func (c *Cluster) log(room chat.RoomID) *roomLog {
 		if len(c.logs) >= maxRooms {
 			c.forgetOne()
 		}
-		l = &roomLog{keys: make(map[senderKey]kept)}
+		l = &roomLog{keys: make(map[senderKey]kept), changes: make(map[chat.Identity]chat.Change)}
 		c.logs[room] = l
 	}
 	return l

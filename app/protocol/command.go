@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/chatring/chatring/app/chat"
@@ -18,14 +19,37 @@ type Command struct {
 	Body Body
 }
 
-// A Body is one of Publish, Join, Leave, History, Presence, Signal,
-// Auth, Call.
+// A Body is one of Publish, Edit, Delete, Describe, Join, Leave, History,
+// Presence, Signal, Read, Rooms, Forget, Auth, Call.
 type Body interface{ body() }
 
 // Publish says something in a room.
 type Publish struct {
 	Key  string // empty when the client chose none
 	Data []byte // one JSON value without line breaks
+	// ReplyTo is where the message stands that this one answers; nil: none.
+	ReplyTo *chat.Position
+	// Mentions are users that it names, each once; at most MaxMentions.
+	Mentions []chat.UserID
+}
+
+// Edit says what a message says from now on.
+type Edit struct {
+	Key  string
+	Pos  chat.Position
+	Data []byte
+}
+
+// Delete says that a message says nothing any more.
+type Delete struct {
+	Key string
+	Pos chat.Position
+}
+
+// Describe says what a room is about.
+type Describe struct {
+	Key  string
+	Data []byte // an object with "title" and "topic", as far as they are not empty
 }
 
 // Join enters a further room.
@@ -88,6 +112,9 @@ type Call struct {
 
 func (Call) body()     {}
 func (Publish) body()  {}
+func (Edit) body()     {}
+func (Delete) body()   {}
+func (Describe) body() {}
 func (Join) body()     {}
 func (Leave) body()    {}
 func (History) body()  {}
@@ -110,6 +137,15 @@ const (
 	DefaultRooms = 50
 )
 
+// MaxMentions is how many users a message may name.
+const MaxMentions = 16
+
+// Longest descriptions of a room, in bytes.
+const (
+	MaxTitle = 128
+	MaxTopic = 1024
+)
+
 // An Error is what a client hears instead of an answer.
 type Error struct {
 	Code    Code   `json:"code"`
@@ -122,21 +158,25 @@ type Error struct {
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
 
 type wireCommand struct {
-	ID      *uint64         `json:"id"`
-	Cmd     string          `json:"cmd"`
-	Room    string          `json:"room"`
-	Key     *string         `json:"key"`
-	Data    json.RawMessage `json:"data"`
-	Since   *string         `json:"since"`
-	Before  *string         `json:"before"`
-	After   *string         `json:"after"`
-	Limit   *int            `json:"limit"`
-	Echo    *bool           `json:"echo"`
-	Members *bool           `json:"members"`
-	Pos     *string         `json:"pos"`
-	User    *string         `json:"user"`
-	Hidden  *bool           `json:"hidden"`
-	Token   string          `json:"token"`
+	ID       *uint64         `json:"id"`
+	Cmd      string          `json:"cmd"`
+	Room     string          `json:"room"`
+	Key      *string         `json:"key"`
+	Data     json.RawMessage `json:"data"`
+	Since    *string         `json:"since"`
+	Before   *string         `json:"before"`
+	After    *string         `json:"after"`
+	Limit    *int            `json:"limit"`
+	Echo     *bool           `json:"echo"`
+	Members  *bool           `json:"members"`
+	Pos      *string         `json:"pos"`
+	User     *string         `json:"user"`
+	Hidden   *bool           `json:"hidden"`
+	Token    string          `json:"token"`
+	ReplyTo  *string         `json:"reply_to"`
+	Mentions []string        `json:"mentions"`
+	Title    *string         `json:"title"`
+	Topic    *string         `json:"topic"`
 }
 
 // ParseCommand decodes one text frame. On an *Error the command's ID is set
@@ -196,6 +236,12 @@ func (w *wireCommand) parseBody() (Body, *Error) {
 	switch w.Cmd {
 	case "publish":
 		return w.parsePublish()
+	case "edit":
+		return w.parseEdit()
+	case "delete":
+		return w.parseDelete()
+	case "describe":
+		return w.parseDescribe()
 	case "join":
 		return w.parseJoin()
 	case "leave":
@@ -221,23 +267,136 @@ func (w *wireCommand) parseBody() (Body, *Error) {
 	case "":
 		return nil, &Error{Code: BadRequest, Message: `"cmd" is missing`}
 	}
-	return nil, &Error{Code: UnknownCommand, Message: "commands are publish, join, leave, history, presence, signal, read, rooms, forget and auth"}
+	return nil, &Error{Code: UnknownCommand, Message: "commands are publish, edit, delete, describe, join, leave, history, presence, signal, read, rooms, forget and auth"}
 }
 
 func (w *wireCommand) parsePublish() (Body, *Error) {
-	body, err := w.parseData()
+	var p Publish
+	var err *Error
+	if p.Data, err = w.parseData(); err != nil {
+		return nil, err
+	}
+	if p.Key, err = w.parseKey(); err != nil {
+		return nil, err
+	}
+	if p.ReplyTo, err = parsePosition("reply_to", w.ReplyTo); err != nil {
+		return nil, err
+	}
+	if p.Mentions, err = w.parseMentions(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (w *wireCommand) parseKey() (string, *Error) {
+	if w.Key == nil {
+		return "", nil
+	}
+	key, bad := chat.ParseKey(*w.Key)
+	if bad != nil {
+		return "", &Error{Code: BadKey, Message: bad.Error()}
+	}
+	return key, nil
+}
+
+func (w *wireCommand) parseMentions() ([]chat.UserID, *Error) {
+	if len(w.Mentions) > MaxMentions {
+		return nil, &Error{Code: BadRequest, Message: fmt.Sprintf(`"mentions" names more than %d users`, MaxMentions)}
+	}
+	var users []chat.UserID
+	for _, m := range w.Mentions {
+		user, bad := chat.ParseUser(m)
+		if bad != nil {
+			return nil, &Error{Code: BadRequest, Message: `"mentions": ` + bad.Error()}
+		}
+		if slices.Contains(users, user) {
+			return nil, &Error{Code: BadRequest, Message: `"mentions" names a user twice`}
+		}
+		users = append(users, user)
+	}
+	return users, nil
+}
+
+func (w *wireCommand) parseEdit() (Body, *Error) {
+	d, err := w.parseTarget()
 	if err != nil {
 		return nil, err
 	}
-	p := Publish{Data: body}
-	if w.Key != nil {
-		key, bad := chat.ParseKey(*w.Key)
-		if bad != nil {
-			return nil, &Error{Code: BadKey, Message: bad.Error()}
-		}
-		p.Key = key
+	data, err := w.parseData()
+	if err != nil {
+		return nil, err
 	}
-	return p, nil
+	return Edit{Key: d.Key, Pos: d.Pos, Data: data}, nil
+}
+
+func (w *wireCommand) parseDelete() (Body, *Error) {
+	d, err := w.parseTarget()
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// parseTarget reads what edit and delete have in common.
+func (w *wireCommand) parseTarget() (d Delete, err *Error) {
+	if d.Pos, err = w.parsePos(); err != nil {
+		return d, err
+	}
+	d.Key, err = w.parseKey()
+	return d, err
+}
+
+func (w *wireCommand) parsePos() (chat.Position, *Error) {
+	if w.Pos == nil {
+		return chat.Position{}, &Error{Code: BadRequest, Message: `"pos" is missing`}
+	}
+	pos, err := parsePosition("pos", w.Pos)
+	if err != nil {
+		return chat.Position{}, err
+	}
+	return *pos, nil
+}
+
+func (w *wireCommand) parseDescribe() (Body, *Error) {
+	if w.Title == nil && w.Topic == nil {
+		return nil, &Error{Code: BadRequest, Message: `"title" and "topic" are missing`}
+	}
+	var about Description
+	for _, f := range []struct {
+		name string
+		from *string
+		most int
+		to   *string
+	}{{"title", w.Title, MaxTitle, &about.Title}, {"topic", w.Topic, MaxTopic, &about.Topic}} {
+		if f.from == nil {
+			continue
+		}
+		if len(*f.from) > f.most {
+			return nil, &Error{Code: BadRequest, Message: fmt.Sprintf("%q is longer than %d bytes", f.name, f.most)}
+		}
+		*f.to = *f.from
+	}
+	key, err := w.parseKey()
+	if err != nil {
+		return nil, err
+	}
+	data, bad := json.Marshal(about)
+	if bad != nil {
+		panic("protocol: " + bad.Error()) // two texts
+	}
+	return Describe{Key: key, Data: data}, nil
+}
+
+// A Description is what a publication says that describes its room.
+type Description struct {
+	Title string `json:"title,omitempty"`
+	Topic string `json:"topic,omitempty"`
+}
+
+// ParseDescription reads what describe has put into the log.
+func ParseDescription(data []byte) (d Description) {
+	_ = json.Unmarshal(data, &d) // what is written by hand may say anything, or nothing
+	return d
 }
 
 func (w *wireCommand) parseJoin() (Body, *Error) {
@@ -265,14 +424,11 @@ func (w *wireCommand) parseJoin() (Body, *Error) {
 }
 
 func (w *wireCommand) parseRead() (Body, *Error) {
-	pos, err := parsePosition("pos", w.Pos)
+	pos, err := w.parsePos()
 	if err != nil {
 		return nil, err
 	}
-	if pos == nil {
-		return nil, &Error{Code: BadRequest, Message: `"pos" is missing`}
-	}
-	return Read{*pos}, nil
+	return Read{pos}, nil
 }
 
 func (w *wireCommand) parseRooms() (Body, *Error) {

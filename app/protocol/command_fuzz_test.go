@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -19,7 +20,10 @@ func FuzzCommand(f *testing.F) {
 	for _, s := range []string{
 		`{"id":1,"cmd":"publish","room":"lobby","key":"k","data":{"text":"hi"}}`, `{"id":2,"cmd":"join","room":"team","since":"1-41","echo":false,"members":true}`,
 		`{"id":3,"cmd":"leave","room":"team"}`, `{"id":4,"cmd":"history","room":"lobby","before":"1-42","limit":2}`, `{"id":4,"cmd":"history","room":"lobby","after":"1-42"}`,
+		`{"id":5,"cmd":"publish","room":"lobby","data":1,"reply_to":"1-41","mentions":["bob","carol"]}`, `{"id":5,"cmd":"edit","room":"lobby","pos":"1-41","data":2}`,
+		`{"id":5,"cmd":"delete","room":"@alice+bob","pos":"1-41","key":"k"}`, `{"id":5,"cmd":"describe","room":"lobby","title":"<\u2028","topic":"t"}`,
 		`{"id":6,"cmd":"presence","room":"lobby"}`, `{"id":7,"cmd":"signal","room":"lobby","data":[1, "\ud800", null]}`,
+		`{"id":8,"cmd":"join","user":"bob"}`, `{"id":8,"cmd":"read","room":"lobby","pos":"1-2"}`, `{"id":8,"cmd":"rooms","limit":3,"after":"1-lobby"}`, `{"id":8,"cmd":"forget","hidden":true}`, `{"id":8,"cmd":"friends.list"}`,
 		"nonsense", "", "[]", "null", `{"id":1}{}`, `{"id":1e400}`, `{"id":18446744073709551616}`, `{"id":"1"}`, `{"ID":1,"Cmd":"leave","ROOM":"a"}`,
 		`{"id":1,"cmd":"publish","room":"a","data":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}`, strings.Repeat("[", 16384), `{"id":1,"cmd":"history","room":"a","limit":1000000000}`,
 		`{"id":1,"id":2,"cmd":"leave","cmd":"join","room":"a"}`, "{\"id\":1,\"cmd\":\"signal\",\"room\":\"a\",\"data\":\"\u2028<\xff\"}",
@@ -50,8 +54,8 @@ func FuzzCommand(f *testing.F) {
 
 func checkCommand(t *testing.T, c protocol.Command) {
 	t.Helper()
-	if _, err := chat.ParseRoom(string(c.Room)); err != nil || c.ID == 0 {
-		t.Errorf("%+v: %v", c, err)
+	if c.ID == 0 || !hasRoom(c) {
+		t.Errorf("%+v", c)
 	}
 	var data []byte
 	switch b := c.Body.(type) {
@@ -59,6 +63,15 @@ func checkCommand(t *testing.T, c protocol.Command) {
 		if _, err := chat.ParseKey(b.Key); err != nil && b.Key != "" {
 			t.Errorf("key %q: %v", b.Key, err)
 		}
+		data = b.Data
+		for i, m := range b.Mentions {
+			if _, err := chat.ParseUser(string(m)); err != nil || slices.Contains(b.Mentions[:i], m) || i >= protocol.MaxMentions {
+				t.Errorf("mentions %q", b.Mentions)
+			}
+		}
+	case protocol.Edit:
+		data = b.Data
+	case protocol.Describe:
 		data = b.Data
 	case protocol.Signal:
 		data = b.Data
@@ -73,6 +86,24 @@ func checkCommand(t *testing.T, c protocol.Command) {
 	}
 }
 
+// hasRoom says whether a command names a possible room, if it must.
+func hasRoom(c protocol.Command) bool {
+	switch b := c.Body.(type) {
+	case protocol.Auth, protocol.Rooms, protocol.Call:
+		return c.Room == ""
+	case protocol.Join:
+		if b.User != "" {
+			return c.Room == ""
+		}
+	case protocol.Forget:
+		if b.Hidden {
+			return c.Room == ""
+		}
+	}
+	_, err := chat.ParseAddress(string(c.Room))
+	return err == nil
+}
+
 // written is a command as a client would send it.
 func written(t *testing.T, c protocol.Command) []byte {
 	t.Helper()
@@ -82,19 +113,50 @@ func written(t *testing.T, c protocol.Command) []byte {
 			w[name] = p.String()
 		}
 	}
+	key := func(k string) {
+		if k != "" {
+			w["key"] = k
+		}
+	}
 	switch b := c.Body.(type) {
 	case protocol.Publish:
 		w["cmd"], w["data"] = "publish", json.RawMessage("0")
-		if b.Key != "" {
-			w["key"] = b.Key
+		key(b.Key)
+		position("reply_to", b.ReplyTo)
+		if b.Mentions != nil {
+			w["mentions"] = b.Mentions
 		}
 		return withData(t, w, b.Data)
+	case protocol.Edit:
+		w["cmd"], w["data"], w["pos"] = "edit", json.RawMessage("0"), b.Pos.String()
+		key(b.Key)
+		return withData(t, w, b.Data)
+	case protocol.Delete:
+		w["cmd"], w["pos"] = "delete", b.Pos.String()
+		key(b.Key)
+	case protocol.Describe:
+		d := protocol.ParseDescription(b.Data)
+		w["cmd"], w["title"], w["topic"] = "describe", d.Title, d.Topic
+		key(b.Key)
+	case protocol.Auth:
+		w["cmd"], w["token"] = "auth", b.Token
+	case protocol.Call:
+		return b.Args
 	case protocol.Signal:
 		w["cmd"], w["data"] = "signal", json.RawMessage("0")
 		return withData(t, w, b.Data)
 	case protocol.Join:
 		w["cmd"], w["echo"], w["members"] = "join", !b.Mute, b.Members
 		position("since", b.Since)
+		if b.User != "" {
+			w["user"] = b.User
+		}
+	case protocol.Read:
+		w["cmd"], w["pos"] = "read", b.Pos.String()
+	case protocol.Rooms:
+		w["cmd"], w["limit"], w["after"] = "rooms", b.Limit, b.After
+	case protocol.Forget:
+		w["cmd"], w["hidden"] = "forget", b.Hidden
 	case protocol.History:
 		w["cmd"], w["limit"] = "history", b.Limit
 		position("before", b.Before)

@@ -42,6 +42,12 @@ func TestParseCommand(t *testing.T) {
 		{`{"id":1,"cmd":"rooms","limit":1000,"after":"5-lobby"}`, protocol.Command{ID: 1, Body: protocol.Rooms{Limit: 200, After: "5-lobby"}}},
 		{`{"id":1,"cmd":"forget","room":"a","hidden":false}`, protocol.Command{ID: 1, Room: "a", Body: protocol.Forget{}}},
 		{`{"id":1,"cmd":"forget","hidden":true}`, protocol.Command{ID: 1, Body: protocol.Forget{Hidden: true}}},
+		{`{"id":1,"cmd":"publish","room":"a","data":1,"reply_to":"5-1","mentions":["bob","auth0|5f"]}`, protocol.Command{ID: 1, Room: "a", Body: protocol.Publish{Data: []byte("1"), ReplyTo: at(5, 1), Mentions: []chat.UserID{"bob", "auth0|5f"}}}},
+		{`{"id":1,"cmd":"publish","room":"a","data":1,"reply_to":null,"mentions":[],"about":{"deletes":{}}}`, protocol.Command{ID: 1, Room: "a", Body: protocol.Publish{Data: []byte("1")}}},
+		{`{"id":1,"cmd":"edit","room":"a","pos":"5-1","key":"k","data":{ },"mentions":["bob"]}`, protocol.Command{ID: 1, Room: "a", Body: protocol.Edit{Key: "k", Pos: *at(5, 1), Data: []byte("{}")}}},
+		{`{"id":1,"cmd":"delete","room":"a","pos":"9223372036854775808-9223372036854775808","data":1}`, protocol.Command{ID: 1, Room: "a", Body: protocol.Delete{Pos: *at(1<<63, 1<<63)}}},
+		{`{"id":1,"cmd":"describe","room":"a","title":"","topic":"a\nb\"","key":"k"}`, protocol.Command{ID: 1, Room: "a", Body: protocol.Describe{Key: "k", Data: []byte(`{"topic":"a\nb\""}`)}}},
+		{`{"id":1,"cmd":"describe","room":"a","title":"` + strings.Repeat("t", 128) + `"}`, protocol.Command{ID: 1, Room: "a", Body: protocol.Describe{Data: []byte(`{"title":"` + strings.Repeat("t", 128) + `"}`)}}},
 		{`{"id":1,"cmd":"signal","room":"a","data":[]}`, protocol.Command{ID: 1, Room: "a", Body: protocol.Signal{Data: []byte("[]")}}},
 	} {
 		got, err := protocol.ParseCommand([]byte(c.frame))
@@ -116,6 +122,26 @@ func TestParseCommandErrors(t *testing.T) {
 		{publish(`"key":7,"data":1`), 7, protocol.BadRequest},
 		{publish(`"data":` + strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001)), 0, protocol.BadRequest},
 		{publish(`"data":"\x"`), 0, protocol.BadRequest},
+		{publish(`"data":1,"reply_to":"5"`), 7, protocol.BadPosition},
+		{publish(`"data":1,"reply_to":5`), 7, protocol.BadRequest},
+		{publish(`"data":1,"mentions":"bob"`), 7, protocol.BadRequest},
+		{publish(`"data":1,"mentions":[1]`), 7, protocol.BadRequest},
+		{publish(`"data":1,"mentions":["a b"]`), 7, protocol.BadRequest},
+		{publish(`"data":1,"mentions":["bob","carol","bob"]`), 7, protocol.BadRequest},
+		{publish(`"data":1,"mentions":[` + strings.TrimSuffix(strings.Repeat(`"bob",`, 17), ",") + `]`), 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"edit","room":"a","data":1}`, 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"edit","room":"a","pos":"5-1"}`, 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"edit","room":"a","pos":"5","data":1}`, 7, protocol.BadPosition},
+		{`{"id":7,"cmd":"edit","room":"a","pos":"5-1","data":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + `}`, 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"delete","room":"a"}`, 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"delete","room":"a","pos":"18446744073709551616-0"}`, 7, protocol.BadPosition},
+		{`{"id":7,"cmd":"delete","room":"a","pos":"5-1","key":"a b"}`, 7, protocol.BadKey},
+		{`{"id":7,"cmd":"delete","room":"b/c","pos":"5-1"}`, 7, protocol.BadRoom},
+		{`{"id":7,"cmd":"describe","room":"a"}`, 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"describe","room":"a","title":7}`, 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"describe","room":"a","title":"` + strings.Repeat("t", 129) + `"}`, 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"describe","room":"a","topic":"` + strings.Repeat("t", 1025) + `"}`, 7, protocol.BadRequest},
+		{`{"id":7,"cmd":"describe","room":"a","title":"","key":""}`, 7, protocol.BadKey},
 		{`{"id":7,"cmd":"signal","room":"a"}`, 7, protocol.BadRequest},
 		{`{"id":7,"cmd":"join","room":"a","since":""}`, 7, protocol.BadPosition},
 		{`{"id":7,"cmd":"join","room":"a","since":"0"}`, 7, protocol.BadPosition},
@@ -160,7 +186,7 @@ func TestParseCommandErrors(t *testing.T) {
 
 // ParseCommand keeps nothing of the frame: its buffer is used again.
 func TestParseCommandCopies(t *testing.T) {
-	frame := []byte(`{"id":1,"cmd":"publish","room":"lobby","key":"key","data":"data"}`)
+	frame := []byte(`{"id":1,"cmd":"publish","room":"lobby","key":"key","data":"data","mentions":["bob"]}`)
 	c, err := protocol.ParseCommand(frame)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +194,7 @@ func TestParseCommandCopies(t *testing.T) {
 	for i := range frame {
 		frame[i] = 'X'
 	}
-	if got, want := fmt.Sprintf("%s %s", c.Room, c.Body), `lobby {key "data"}`; got != want {
+	if got, want := fmt.Sprintf("%s %s", c.Room, c.Body), `lobby {key "data" <nil> [bob]}`; got != want {
 		t.Errorf("after the buffer was used again the command is %s, want %s", got, want)
 	}
 }
@@ -180,6 +206,9 @@ func FuzzParseCommand(f *testing.F) {
 		`{"id":1,"cmd":"publish","room":"lobby","key":"01JD0Z","data":{"text":"hi"}}`,
 		`{"id":2,"cmd":"join","room":"team","since":"1763776000000-41","echo":false,"members":true}`,
 		`{"id":4,"cmd":"history","room":"lobby","before":"1763776000000-42","limit":2}`,
+		`{"id":5,"cmd":"publish","room":"lobby","data":1,"reply_to":"1-2","mentions":["bob","carol"]}`,
+		`{"id":6,"cmd":"edit","room":"lobby","pos":"1-2","key":"k","data":{"text":"ho"}}`, `{"id":6,"cmd":"delete","room":"lobby","pos":"1-2","key":"k"}`,
+		`{"id":6,"cmd":"describe","room":"lobby","title":"<\u2028\ud800","topic":"t"}`,
 		`{"id":7,"cmd":"signal","room":"lobby","data":"\n"}`, `[]`, `null`, `{"id":-1}`, `{"id":1,"data":[[[[`,
 	} {
 		f.Add([]byte(s))
@@ -192,7 +221,7 @@ func FuzzParseCommand(f *testing.F) {
 			}
 			return
 		}
-		if _, err := chat.ParseRoom(string(c.Room)); err != nil || c.ID == 0 {
+		if c.ID == 0 || !hasRoom(c) {
 			t.Errorf("%q gives %+v", frame, c)
 		}
 		var data []byte
@@ -201,6 +230,16 @@ func FuzzParseCommand(f *testing.F) {
 			data = b.Data
 			if _, err := chat.ParseKey(b.Key); err != nil && b.Key != "" {
 				t.Errorf("%q gives key %q", frame, b.Key)
+			}
+			if len(b.Mentions) > protocol.MaxMentions {
+				t.Errorf("%q gives %d mentions", frame, len(b.Mentions))
+			}
+		case protocol.Edit:
+			data = b.Data
+		case protocol.Describe:
+			data = b.Data
+			if d := protocol.ParseDescription(data); len(d.Title) > protocol.MaxTitle || len(d.Topic) > protocol.MaxTopic {
+				t.Errorf("%q gives %s", frame, data)
 			}
 		case protocol.Signal:
 			data = b.Data

@@ -51,6 +51,8 @@ func TestProtocolDocument(t *testing.T) {
 		fmt.Sprintf("`limit` is %d unless said, and %d at the most", protocol.DefaultHistory, protocol.MaxHistory),
 		fmt.Sprintf("A page has %d rooms unless `limit` says otherwise, and %d at the most", protocol.DefaultRooms, protocol.MaxRooms),
 		fmt.Sprintf("At most %d,000 users are named", protocol.MaxPresent/1000),
+		fmt.Sprintf("up to %d `mentions`", protocol.MaxMentions),
+		fmt.Sprintf("`title` has %d bytes at the most, a `topic` %d", protocol.MaxTitle, protocol.MaxTopic),
 		fmt.Sprintf("| user | 1 to %d bytes", chat.MaxUser),
 		fmt.Sprintf("| key | 1 to %d printable", chat.MaxKey),
 		fmt.Sprintf("{0,%d}$`", chat.MaxRoom-1),
@@ -137,6 +139,19 @@ func spell(t *testing.T, c protocol.Command) []byte {
 		if b.Key != "" {
 			w["key"] = b.Key
 		}
+		if b.ReplyTo != nil {
+			w["reply_to"] = b.ReplyTo.String()
+		}
+		if b.Mentions != nil {
+			w["mentions"] = b.Mentions
+		}
+	case protocol.Edit:
+		w["pos"], w["key"], w["data"] = b.Pos.String(), b.Key, json.RawMessage(b.Data)
+	case protocol.Delete:
+		w["pos"], w["key"] = b.Pos.String(), b.Key
+	case protocol.Describe:
+		d := protocol.ParseDescription(b.Data)
+		w["key"], w["title"], w["topic"] = b.Key, d.Title, d.Topic
 	case protocol.Signal:
 		w["data"] = json.RawMessage(b.Data)
 	case protocol.Read:
@@ -179,21 +194,41 @@ func spell(t *testing.T, c protocol.Command) []byte {
 
 // A wireMessage is a message or a signal as clients decode it.
 type wireMessage struct {
-	Push string          `json:"push"`
-	Room chat.RoomID     `json:"room"`
-	Pos  string          `json:"pos"`
-	From chat.UserID     `json:"from"`
-	Key  string          `json:"key"`
-	TS   int64           `json:"ts"`
-	Data json.RawMessage `json:"data"`
+	Push    string          `json:"push"`
+	Room    chat.RoomID     `json:"room"`
+	Pos     string          `json:"pos"`
+	From    chat.UserID     `json:"from"`
+	Key     string          `json:"key"`
+	TS      int64           `json:"ts"`
+	About   json.RawMessage `json:"about"`
+	Edited  *wireChange     `json:"edited"`
+	Deleted *wireChange     `json:"deleted"`
+	Data    json.RawMessage `json:"data"`
+}
+
+type wireChange struct {
+	Pos string      `json:"pos"`
+	TS  int64       `json:"ts"`
+	By  chat.UserID `json:"by"`
 }
 
 func (m wireMessage) frame(t *testing.T) protocol.Frame {
 	t.Helper()
-	return protocol.Message(chat.Publication{
-		Draft:    chat.Draft{Room: m.Room, From: m.From, Key: m.Key, Body: m.Data},
+	p := chat.Publication{
+		Draft:    chat.Draft{Room: m.Room, From: m.From, Key: m.Key, Body: m.Data, About: string(m.About)},
 		Position: position(t, m.Pos), At: time.UnixMilli(m.TS),
-	})
+	}
+	about, err := chat.ParseAbout(p.About)
+	if err != nil || about.String() != p.About {
+		t.Errorf("about %s is written as %s, %v", p.About, about, err)
+	}
+	switch {
+	case m.Edited != nil:
+		return protocol.Changed(p, chat.Change{Position: position(t, m.Edited.Pos), At: time.UnixMilli(m.Edited.TS), Body: m.Data})
+	case m.Deleted != nil:
+		return protocol.Changed(p, chat.Change{Position: position(t, m.Deleted.Pos), At: time.UnixMilli(m.Deleted.TS), Deleted: true, By: m.Deleted.By})
+	}
+	return protocol.Message(p)
 }
 
 func position(t *testing.T, s string) chat.Position {
@@ -368,7 +403,7 @@ func sayable(t *testing.T) []string {
 	for _, m := range regexp.MustCompile(`push\("(\w+)"|\{"push":"(\w+)"`).FindAllSubmatch(source, -1) {
 		all = append(all, "push "+string(m[1])+string(m[2]))
 	}
-	if len(all) < 6+8+5 {
+	if len(all) < 9+8+5 {
 		t.Errorf("found only %q in the code", all)
 	}
 	return all

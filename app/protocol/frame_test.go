@@ -210,3 +210,32 @@ func TestReplyID(t *testing.T) {
 		t.Errorf("Fail(0) = %s, want %s", got, want)
 	}
 }
+
+// A message is answered in its latest state: with what it says since it was edited,
+// or with nothing, and then without whom it answered and named. An edit of what was
+// deleted still says of what.
+func TestChanged(t *testing.T) {
+	target := `{"pos":"1-1","from":"alice","key":"k","ts":5}`
+	edit := chat.Change{Position: chat.Position{Epoch: 1, Offset: 9}, At: time.UnixMilli(7), Body: []byte(`"new"`)}
+	deletion := chat.Change{Position: chat.Position{Epoch: 1, Offset: 9}, At: time.UnixMilli(7), Deleted: true, By: `e"ve`}
+	for _, c := range []struct {
+		about  string
+		change chat.Change
+		want   string
+	}{
+		{"", edit, `"edited":{"pos":"1-9","ts":7},"data":"new"`},
+		{`{"reply_to":` + target + `}`, edit, `"about":{"reply_to":` + target + `},"edited":{"pos":"1-9","ts":7},"data":"new"`},
+		{"", deletion, `"deleted":{"pos":"1-9","ts":7,"by":"e\"ve"},"data":null`},
+		{`{"reply_to":` + target + `,"mentions":["bob"]}`, deletion, `"deleted":{"pos":"1-9","ts":7,"by":"e\"ve"},"data":null`},
+		{`{"edits":` + target + `}`, deletion, `"about":{"edits":` + target + `},"deleted":{"pos":"1-9","ts":7,"by":"e\"ve"},"data":null`},
+	} {
+		p := chat.Publication{
+			Draft:    chat.Draft{Room: "lobby", From: "alice", Key: "k", Body: []byte(`"old"`), About: c.about},
+			Position: chat.Position{Epoch: 1, Offset: 2}, At: time.UnixMilli(6),
+		}
+		want := `{"push":"message","room":"lobby","pos":"1-2","from":"alice","key":"k","ts":6,` + c.want + `}`
+		if got := string(protocol.Changed(p, c.change).JSON()); got != want {
+			t.Errorf("about %s: got %s, want %s", c.about, got, want)
+		}
+	}
+}

@@ -30,12 +30,14 @@ func FuzzMessage(f *testing.F) {
 			Draft:    chat.Draft{Room: chat.RoomID(room), From: chat.UserID(from), Key: key, Body: compact.Bytes()},
 			Position: chat.Position{Epoch: epoch, Offset: offset}, At: time.UnixMilli(ms),
 		}
+		target := p.Target()
+		p.About = chat.About{ReplyTo: &target, Mentions: []chat.UserID{p.From}}.String()
 		frame := protocol.Message(p)
 		if !json.Valid(frame.JSON()) || bytes.ContainsAny(frame.JSON(), "\r\n") {
 			t.Fatalf("%s is not one line of JSON", frame.JSON())
 		}
 		got, err := protocol.ParseMessage(frame)
-		if err != nil || got.Room != p.Room || got.From != p.From || got.Key != p.Key || got.Position != p.Position || !got.At.Equal(p.At) || !bytes.Equal(got.Body, p.Body) {
+		if err != nil || got.Room != p.Room || got.From != p.From || got.Key != p.Key || got.Position != p.Position || !got.At.Equal(p.At) || !bytes.Equal(got.Body, p.Body) || got.About != p.About {
 			t.Errorf("%s reads as %+v, %v", frame.JSON(), got, err)
 		}
 		if _, err := protocol.ParseMessage(protocol.SignalPush(p.Room, p.From, p.Body)); err == nil {

@@ -23,6 +23,7 @@ const (
 	NotJoined      Code = "not_joined"      // the session has not joined this room
 	AlreadyJoined  Code = "already_joined"  // the session has joined this room before
 	Forbidden      Code = "forbidden"       // not allowed, whoever asks again
+	NotFound       Code = "not_found"       // what the command names is not there
 	BadToken       Code = "bad_token"       // not a token that this server trusts, now
 	TooManyRooms   Code = "too_many_rooms"  // the session, or the user, has joined as many rooms as one may
 	RateLimited    Code = "rate_limited"    // more than may be sent: later

@@ -13,7 +13,41 @@ import (
 // Message is the push of a publication, encoded by hand because every
 // publication passes here once per node.
 func Message(p chat.Publication) Frame {
-	b := make([]byte, maxHeader, maxHeader+112+len(p.Room)+len(p.From)+len(p.Key)+len(p.Body))
+	b := appendHead(make([]byte, maxHeader, maxHeader+128+len(p.Room)+len(p.From)+len(p.Key)+len(p.About)+len(p.Body)), p)
+	if p.About != "" {
+		b = append(b, `,"about":`...)
+		b = append(b, p.About...)
+	}
+	return appendData(b, p.Body)
+}
+
+// Changed is the push of a publication in its latest state: a message with what
+// it says since its last edit; what was deleted, and the edits of it, with
+// nothing.
+func Changed(p chat.Publication, c chat.Change) Frame {
+	b := appendHead(make([]byte, maxHeader, maxHeader+256+len(p.Room)+len(p.From)+len(p.Key)+len(p.About)+len(c.Body)), p)
+	about, err := chat.ParseAbout(p.About)
+	if p.About != "" && (err != nil || !c.Deleted || !about.IsMessage()) { // whom a message answered and named is gone with it
+		b = append(b, `,"about":`...)
+		b = append(b, p.About...)
+	}
+	if c.Deleted {
+		b = append(b, `,"deleted":{"pos":"`...)
+	} else {
+		b = append(b, `,"edited":{"pos":"`...)
+	}
+	b = c.Position.Append(b)
+	b = append(b, `","ts":`...)
+	b = strconv.AppendInt(b, c.At.UnixMilli(), 10)
+	if !c.Deleted {
+		return appendData(append(b, '}'), c.Body)
+	}
+	b = append(b, `,"by":`...)
+	b = appendString(b, string(c.By))
+	return appendData(append(b, '}'), []byte("null"))
+}
+
+func appendHead(b []byte, p chat.Publication) []byte {
 	b = append(b, `{"push":"message","room":"`...)
 	b = append(b, p.Room...)
 	b = append(b, `","pos":"`...)
@@ -23,22 +57,26 @@ func Message(p chat.Publication) Frame {
 	b = append(b, `,"key":`...)
 	b = appendString(b, p.Key)
 	b = append(b, `,"ts":`...)
-	b = strconv.AppendInt(b, p.At.UnixMilli(), 10)
-	b = append(b, `,"data":`...)
-	b = append(b, p.Body...)
-	b = append(b, '}')
-	return newFrame(b)
+	return strconv.AppendInt(b, p.At.UnixMilli(), 10)
 }
 
-// ParseMessage reads the publication back from its push.
+func appendData(b, data []byte) Frame {
+	b = append(b, `,"data":`...)
+	b = append(b, data...)
+	return newFrame(append(b, '}'))
+}
+
+// ParseMessage reads the publication back from its push, in which it stands as
+// it was said.
 func ParseMessage(f Frame) (chat.Publication, error) {
 	var m struct {
-		Room chat.RoomID     `json:"room"`
-		Pos  string          `json:"pos"`
-		From chat.UserID     `json:"from"`
-		Key  string          `json:"key"`
-		TS   int64           `json:"ts"`
-		Data json.RawMessage `json:"data"`
+		Room  chat.RoomID     `json:"room"`
+		Pos   string          `json:"pos"`
+		From  chat.UserID     `json:"from"`
+		Key   string          `json:"key"`
+		TS    int64           `json:"ts"`
+		About json.RawMessage `json:"about"`
+		Data  json.RawMessage `json:"data"`
 	}
 	if err := json.Unmarshal(f.JSON(), &m); err != nil {
 		return chat.Publication{}, fmt.Errorf("message push: %w", err)
@@ -48,7 +86,7 @@ func ParseMessage(f Frame) (chat.Publication, error) {
 		return chat.Publication{}, fmt.Errorf("message push: %w", err)
 	}
 	return chat.Publication{
-		Draft:    chat.Draft{Room: m.Room, From: m.From, Key: m.Key, Body: m.Data},
+		Draft:    chat.Draft{Room: m.Room, From: m.From, Key: m.Key, Body: m.Data, About: string(m.About)},
 		Position: pos,
 		At:       time.UnixMilli(m.TS),
 	}, nil
@@ -112,6 +150,9 @@ type Joined struct {
 	// gave as since. It is false when it gave none.
 	Recovered bool `json:"recovered"`
 	Missed    int  `json:"missed"`
+	// What the room is about, as far as somebody has said it.
+	Title string `json:"title,omitempty"`
+	Topic string `json:"topic,omitempty"`
 }
 
 // Left says that the session is in a room no longer, and why.

@@ -53,7 +53,7 @@ func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bo
 		begin, at, wait            string
 	}{
 		log: logKey(d.Room), keys: keysKey(d.Room), old: keysOldKey(d.Room),
-		from: string(d.From), key: d.Key, body: string(d.Body), digest: digest(d.Body),
+		from: string(d.From), key: d.Key, body: string(d.Body), digest: digest(d.Body, ""),
 		seen:      seen,
 		retention: int64(b.options.Retention),
 		keyWindow: b.options.KeyWindow.Milliseconds(),
@@ -68,6 +68,16 @@ func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bo
 	if b.options.keep().waits() {
 		a.wait = "wait"
 	}
+	var more []any
+	if d.About != "" {
+		about, err := chat.ParseAbout(d.About)
+		if err != nil {
+			b.options.Log.Error("what a publication is about cannot be read", "room", d.Room, "error", err)
+		}
+		does, which := changeOf(d, about)
+		a.digest = digest(d.Body, about.Lasting())
+		more = []any{d.About, does, which}
+	}
 	script := appendScript
 	if d.Room == b.options.Vital {
 		script = vitalScript
@@ -81,15 +91,20 @@ func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bo
 			&a.from, &a.key, &a.body, &a.digest, &a.seen.Epoch, &a.seen.Offset,
 			&a.retention, &a.keyWindow, &a.life, &a.begin, &a.at, &a.wait,
 		},
-		size:  len(d.From) + len(d.Key) + len(d.Body),
+		more:  more,
+		size:  len(d.From) + len(d.Key) + len(d.Body) + len(d.About),
 		again: true,
 	}
 }
 
-// digest tells the bodies of one sender's key apart. Sixty-four bits are
-// enough: who makes two bodies collide deceives only himself.
-func digest(body []byte) string {
-	sum := sha256.Sum256(body)
+// digest tells what is said under a sender's key apart. Sixty-four bits are
+// enough: who makes two collide deceives only himself.
+func digest(body []byte, about string) string {
+	said := body
+	if about != "" {
+		said = append([]byte(about+" "), body...)
+	}
+	sum := sha256.Sum256(said)
 	return hex.EncodeToString(sum[:8])
 }
 

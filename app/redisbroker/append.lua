@@ -6,6 +6,12 @@
 -- KEYS  1 log         the room's stream; its IDs are the positions
 --       2 keys        the senders' keys of this generation
 --       3 keys:old    those of the generation before
+-- The names of the room's other keys are made here, since they are seldom needed:
+--       changes       what has become of publications, in this generation; in the
+--                     field "describes", the room's last description
+--       changes:old   in the generation before
+--       changed       the offsets of those publications of the epoch that are no
+--                     messages: they change others, or describe the room
 -- ARGV  1 own         the channel of the connection on which the appending
 --                     node hears this room; "" if it does not
 --       2 channel     the room's channel
@@ -22,12 +28,18 @@
 --                     then something is written whenever a position is answered
 --      15 when the appender gives the draft up, in milliseconds of Redis' clock;
 --         0 for never
+--      Only if the publication is about something:
+--      16 about
+--      17 does        "e" if it edits another one, "d" if it deletes it, "s" if it
+--                     describes the room; ""
+--      18 which       the one that it changes, as <from> <key> <time in ms>;
+--                     "describes"
 -- Answers { position, time in ms, 1 if it was here before, listening others,
 -- time and key of the one before it: "0 -" if there was none, "? -" if unknown;
 -- Redis' clock in ms };
 -- the errors CONFLICT if the key was used for another body, EXPIRED if the draft
--- has been given up, REWOUND if the log ends before what was seen. An error has
--- changed nothing.
+-- has been given up, REWOUND if the log ends before what was seen, DELETED if what
+-- it changes has been deleted. An error has changed nothing.
 --
 -- A connection that broke may deliver its bytes late. A draft that was given up
 -- by then must not land behind what its sender said since, so it is refused;
@@ -41,10 +53,22 @@ local own, channel, from, key, body, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local seen_epoch, seen_offset = ARGV[7], ARGV[8]
 local keep, window, life = ARGV[9], tonumber(ARGV[10]), ARGV[11]
 local begin, at, wait, latest = ARGV[12], ARGV[13], ARGV[14], tonumber(ARGV[15])
+local about, does, which = ARGV[16], ARGV[17], ARGV[18]
 
 local time = redis.call('TIME')
 local clock = time[1] .. string.format('%03d', time[2] / 1000)
 local now = tonumber(clock)
+
+local function beside(name)
+  return string.sub(log, 1, -4) .. name
+end
+
+-- What stands beside the log lives as long as the log.
+local function renew()
+  for _, name in ipairs({ 'log', 'changes', 'changes:old', 'changed' }) do
+    redis.call('EXPIRE', beside(name), life)
+  end
+end
 
 -- The others who listen are the room's subscribers without the appender
 -- itself, if the connection that it names is among the living.
@@ -52,8 +76,13 @@ local function answer(position, at, before, prev)
   local n = redis.call('PUBSUB', 'NUMSUB', channel, own)
   local listening = n[2] - (n[4] > 0 and 1 or 0)
   if listening > 0 then
-    redis.call('PUBLISH', channel,
-      table.concat({ 'p', position, at, prev, from, key, body }, ' '))
+    local told
+    if about then
+      told = { 'r', position, at, prev, from, key, about, body }
+    else
+      told = { 'p', position, at, prev, from, key, body }
+    end
+    redis.call('PUBLISH', channel, table.concat(told, ' '))
   end
   return { position, at, before, listening, prev, clock }
 end
@@ -77,7 +106,7 @@ if tail then
       return redis.error_reply('CONFLICT the key was used for another body')
     end
     if wait == 'wait' then
-      redis.call('EXPIRE', log, life)
+      renew()
     end
     return answer(position, at, 1, '? -')
   end
@@ -85,6 +114,17 @@ end
 
 if latest ~= 0 and now >= latest then
   return redis.error_reply('EXPIRED the draft has been given up')
+end
+
+-- A deletion is for good. What is restored is part of the log all the same.
+local deleted = false
+if does == 'e' or does == 'd' then
+  local state = tail and
+    (redis.call('HGET', beside('changes'), which) or redis.call('HGET', beside('changes:old'), which))
+  deleted = state and string.sub(state, 1, 1) == 'd'
+  if deleted and at == '' then
+    return redis.error_reply('DELETED what the draft changes has been deleted')
+  end
 end
 
 -- 2. The witness. A node that has seen more than the log holds proves that the
@@ -102,9 +142,10 @@ if not tail or epoch ~= seen_epoch or offset ~= seen_offset then
     return redis.error_reply('REWOUND the log ends before what this node has seen of it')
   end
   if not tail then
-    redis.call('DEL', keys, old)
+    redis.call('DEL', keys, old, beside('changes'), beside('changes:old'))
   end
   if not tail or behind then
+    redis.call('DEL', beside('changed'))
     epoch = string.format('%.0f', math.max(now, ends + 1, seen + 1))
   end
 end
@@ -121,8 +162,14 @@ end
 if at == '' then
   at = clock
 end
-local position = redis.call('XADD', log, 'MAXLEN', '~', keep, epoch .. '-*',
-  'at', at, 'from', from, 'key', key, 'body', body)
+local position
+if about then
+  position = redis.call('XADD', log, 'MAXLEN', '~', keep, epoch .. '-*',
+    'at', at, 'from', from, 'key', key, 'body', body, 'about', about)
+else
+  position = redis.call('XADD', log, 'MAXLEN', '~', keep, epoch .. '-*',
+    'at', at, 'from', from, 'key', key, 'body', body)
+end
 
 -- 4. The window of keys, in two generations: when the younger one is as old as
 -- the window it becomes the older one, which is as old as two windows when the
@@ -140,7 +187,43 @@ redis.call('HSET', keys, sender, position .. ' ' .. at .. ' ' .. digest)
 if not born then
   redis.call('HSET', keys, 'born', clock)
   redis.call('PEXPIRE', keys, string.format('%.0f', 2 * window))
-  redis.call('EXPIRE', log, life)
+  renew()
+end
+
+-- 5. What the publication changes, in two generations, too. A generation has
+-- changes of what stood in the log when they were made, and begins with a position.
+-- When the log begins behind it, everything that the generation before changes has
+-- been trimmed, and this one becomes the older one. So there are two changes at
+-- most for each entry of the log. Only the description is taken along.
+if does and does ~= '' then
+  local changes, older, changed = beside('changes'), beside('changes:old'), beside('changed')
+  local first_epoch, first_offset = string.match(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][1], '^(%d+)-(%d+)$')
+  local since_epoch, since_offset = string.match(redis.call('HGET', changes, 'born') or '', '^(%d+)-(%d+)$')
+  if since_epoch then
+    local first, since = tonumber(first_epoch), tonumber(since_epoch)
+    if since < first or since == first and tonumber(since_offset) < tonumber(first_offset) then
+      local described = redis.call('HGET', changes, 'describes')
+      redis.call('RENAME', changes, older)
+      if described then
+        redis.call('HSET', changes, 'describes', described)
+      end
+      since_epoch = nil
+    end
+  end
+  if not since_epoch then
+    redis.call('HSET', changes, 'born', position)
+  end
+  if not deleted then
+    local what = does == 'd' and from or body
+    redis.call('HSET', changes, which, table.concat({ does, position, at, what }, ' '))
+  end
+  redis.call('ZADD', changed, string.match(position, '%d+$'), position)
+  if first_epoch == epoch then
+    redis.call('ZREMRANGEBYSCORE', changed, '-inf', '(' .. first_offset)
+  end
+  redis.call('EXPIRE', changes, life)
+  redis.call('EXPIRE', older, life)
+  redis.call('EXPIRE', changed, life)
 end
 
 return answer(position, at, 0, prev)

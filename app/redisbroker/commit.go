@@ -37,8 +37,9 @@ type call struct {
 	room    chat.RoomID // the room that the call tells others about; may be ""
 	channel string      // where it tells them
 	args    []any       // what follows own and channel
+	more    []any       // what ends the command
 	size    int         // of the payload, in bytes
-	again   bool        // a lost answer may be asked for again, until a time that is the last argument
+	again   bool        // a lost answer may be asked for again, until a time that follows args
 
 	// Owned by the committer until done is closed.
 	ctx   context.Context
@@ -52,7 +53,7 @@ func (c *call) cost() int { return c.size + callOverhead }
 
 // command is what Redis is sent.
 func (c *call) command(clock clock) []any {
-	args := make([]any, 0, 6+len(c.keys)+len(c.args))
+	args := make([]any, 0, 6+len(c.keys)+len(c.args)+len(c.more))
 	args = append(args, "evalsha", &c.script.sha, len(c.keys))
 	args = append(args, c.keys...)
 	args = append(args, &c.own, &c.channel)
@@ -60,7 +61,7 @@ func (c *call) command(clock clock) []any {
 	if c.again {
 		args = append(args, clock.end(c.ctx))
 	}
-	return args
+	return append(args, c.more...)
 }
 
 // A committer runs scripts in groups: what arrives while a round trip is out
@@ -92,7 +93,7 @@ func newCommitter(client *redis.Client, b *bridge, n *counters, k keep, o Option
 }
 
 // do runs a call and returns the script's reply, or an error that wraps
-// chat.ErrUnavailable or chat.ErrConflict.
+// chat.ErrUnavailable, or chat.ErrConflict, ErrDeleted or ErrRewound.
 func (c *committer) do(ctx context.Context, call *call) (any, error) {
 	if err := c.submit(ctx, call); err != nil {
 		return nil, err
@@ -268,6 +269,8 @@ func (c *committer) commit(ctx context.Context, batch []*call) (again []*call, r
 			again = append(again, call) // and is dropped if its context has ended
 		case redis.HasErrorPrefix(err, "CONFLICT"):
 			finish(call, nil, chat.ErrConflict)
+		case redis.HasErrorPrefix(err, "DELETED"):
+			finish(call, nil, chat.ErrDeleted)
 		case redis.HasErrorPrefix(err, "REWOUND"):
 			finish(call, nil, chat.ErrRewound)
 		default:

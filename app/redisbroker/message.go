@@ -13,12 +13,15 @@ import (
 //
 //	p <position> <time in ms> <time and key of the one before> <from> <key> <body>
 //	                                  a publication, by append.lua
+//	r <position> … <key> <about> <body>
+//	                                  a publication that is about something
 //	s <node> <body>                   a signal
 //	q <node> <channel> <id> <body>    a question
 //	a <id> <node> <body>              an answer, on the asker's channel
 //	e <n>                             a probe, on one's own channel
 const (
 	kindPublication = "p"
+	kindReferring   = "r"
 	kindSignal      = "s"
 	kindQuestion    = "q"
 	kindAnswer      = "a"
@@ -63,9 +66,9 @@ func (b *Broker) hearRoom(ctx context.Context, room chat.RoomID, message string,
 	kind, rest, _ := strings.Cut(message, " ")
 	var err error
 	switch kind {
-	case kindPublication:
+	case kindPublication, kindReferring:
 		var p chat.Publication
-		if p, err = parsePublication(room, rest); err == nil {
+		if p, err = parsePublication(room, rest, kind == kindReferring); err == nil {
 			sink.Publication(p)
 		}
 	case kindSignal:
@@ -92,8 +95,12 @@ func (b *Broker) hearRoom(ctx context.Context, room chat.RoomID, message string,
 	}
 }
 
-func parsePublication(room chat.RoomID, fields string) (p chat.Publication, err error) {
-	f, err := split(fields, 7)
+func parsePublication(room chat.RoomID, fields string, refers bool) (p chat.Publication, err error) {
+	n := 7
+	if refers {
+		n++
+	}
+	f, err := split(fields, n)
 	if err != nil {
 		return p, err
 	}
@@ -106,6 +113,9 @@ func parsePublication(room chat.RoomID, fields string) (p chat.Publication, err 
 	if p.Prev, p.Linked, err = parsePrev(f[2], f[3]); err != nil {
 		return p, err
 	}
-	p.Draft = chat.Draft{Room: room, From: chat.UserID(f[4]), Key: f[5], Body: []byte(f[6])}
+	p.Draft = chat.Draft{Room: room, From: chat.UserID(f[4]), Key: f[5], Body: []byte(f[n-1])}
+	if refers {
+		p.About = f[6]
+	}
 	return p, nil
 }

@@ -30,6 +30,7 @@ func (l *listener) Answer(_ chat.RoomID, question []byte) []byte {
 func FuzzBridge(f *testing.F) {
 	for _, s := range []string{
 		"p 1763776000000-42 1763776000123 1763776000100 k0 alice k1 {\"text\":\"a b\"}", "p 1-0 1 0 0 alice k 1", "p 1-0 1 ? ? alice k 1", "p 1-0 1", "p -1 1 0 0 a k 1", "p 1-0 x 0 0 a k 1",
+		`r 1-0 1 1 k alice k {"deletes":{"pos":"1-0","from":"a","key":"k","ts":1}} null`, "r 1-0 1 1 k alice k null",
 		"s 2222-x {\"push\":\"signal\"}", "s 2222-x", "q 2222-x chatring:node:2222-x:1 7 who", "q 2222-x c", "a 7 2222-x body", "e 5", "", " ", "x", "p", "s  ", "p 1-1 1 1 k a k \n\r\x00",
 	} {
 		f.Add(s)
@@ -46,7 +47,11 @@ func FuzzBridge(f *testing.F) {
 			t.Errorf("%q is heard as %d things", message, n)
 		}
 		for _, p := range heard.publications {
-			if p.Room != "lobby" || !strings.HasPrefix(message, "p "+p.Position.String()+" ") || !strings.HasSuffix(message, " "+string(p.From)+" "+p.Key+" "+string(p.Body)) {
+			kind, about := "p ", ""
+			if strings.HasPrefix(message, "r") {
+				kind, about = "r ", p.About+" "
+			}
+			if p.Room != "lobby" || !strings.HasPrefix(message, kind+p.Position.String()+" ") || !strings.HasSuffix(message, " "+string(p.From)+" "+p.Key+" "+about+string(p.Body)) {
 				t.Errorf("%q is heard as %+v", message, p)
 			}
 		}

@@ -13,9 +13,11 @@ import (
 // a room in one hash slot.
 const prefix = redisconn.Prefix
 
-func logKey(r chat.RoomID) string     { return prefix + "{" + string(r) + "}:log" }
-func keysKey(r chat.RoomID) string    { return prefix + "{" + string(r) + "}:keys" }
-func keysOldKey(r chat.RoomID) string { return prefix + "{" + string(r) + "}:keys:old" }
+func logKey(r chat.RoomID) string        { return prefix + "{" + string(r) + "}:log" }
+func keysKey(r chat.RoomID) string       { return prefix + "{" + string(r) + "}:keys" }
+func changesKey(r chat.RoomID) string    { return prefix + "{" + string(r) + "}:changes" }
+func changesOldKey(r chat.RoomID) string { return prefix + "{" + string(r) + "}:changes:old" }
+func keysOldKey(r chat.RoomID) string    { return prefix + "{" + string(r) + "}:keys:old" }
 
 func roomChannel(r chat.RoomID) string { return prefix + "{" + string(r) + "}" }
 

@@ -89,7 +89,8 @@ func parseEntry(room chat.RoomID, e redis.XMessage) (p chat.Publication, err err
 	if !fromOK || !keyOK || !bodyOK {
 		return p, errNotPublication
 	}
-	p.Draft = chat.Draft{Room: room, From: chat.UserID(from), Key: key, Body: []byte(body)}
+	about, _ := e.Values["about"].(string)
+	p.Draft = chat.Draft{Room: room, From: chat.UserID(from), Key: key, Body: []byte(body), About: about}
 	return p, nil
 }
 

@@ -46,15 +46,8 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 		return protocol.Frame{}, err
 	}
 	switch b := c.Body.(type) {
-	case protocol.Publish:
-		body, err := s.authorized(ctx, c.Room, b.Key, b.Data)
-		if err != nil {
-			return protocol.Frame{}, err
-		}
-		p, err := m.Publish(ctx, b.Key, body)
-		if err == nil {
-			err = s.deliver(ctx, p, nil)
-		}
+	case protocol.Publish, protocol.Edit, protocol.Delete, protocol.Describe:
+		p, err := s.publish(ctx, m, b)
 		return protocol.OkAt(c.ID, p.Position), err
 	case protocol.Signal:
 		return protocol.Ok(c.ID), m.Signal(b.Data)
@@ -70,6 +63,40 @@ func (s *Session) run(ctx context.Context, c protocol.Command) (protocol.Frame, 
 		s.rooms = slices.DeleteFunc(s.rooms, func(x *hub.Member) bool { return x == m })
 	}
 	return protocol.Ok(c.ID), nil
+}
+
+// publish carries out a command that appends to the log of a room.
+func (s *Session) publish(ctx context.Context, m *hub.Member, command protocol.Body) (chat.Publication, error) {
+	switch b := command.(type) {
+	case protocol.Edit:
+		body, err := s.authorized(ctx, m.Room(), b.Key, b.Data)
+		if err != nil {
+			return chat.Publication{}, err
+		}
+		return m.Edit(ctx, b.Key, b.Pos, body, s.manages(m.Room()))
+	case protocol.Delete:
+		return m.Delete(ctx, b.Key, b.Pos, s.manages(m.Room()))
+	case protocol.Describe:
+		return m.Describe(ctx, b.Key, b.Data)
+	}
+	return s.say(ctx, m, command.(protocol.Publish))
+}
+
+// say publishes a message, and delivers it where it concerns others.
+func (s *Session) say(ctx context.Context, m *hub.Member, b protocol.Publish) (p chat.Publication, err error) {
+	body, err := s.authorized(ctx, m.Room(), b.Key, b.Data)
+	switch {
+	case err != nil:
+		return p, err
+	case b.ReplyTo == nil && len(b.Mentions) == 0:
+		p, err = m.Publish(ctx, b.Key, body)
+	default:
+		p, err = m.PublishTo(ctx, b.Key, body, b.ReplyTo, b.Mentions)
+	}
+	if err != nil {
+		return p, err
+	}
+	return p, s.deliver(ctx, p, b.Mentions)
 }
 
 func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Join) (protocol.Frame, error) {

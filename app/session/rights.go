@@ -30,9 +30,13 @@ func forbidden(message string) *protocol.Error {
 func (s *Session) permit(ctx context.Context, c protocol.Command) error {
 	access := chat.AccessOf(s.user, s.rights, c.Room)
 	switch c.Body.(type) {
-	case protocol.Publish, protocol.Signal:
+	case protocol.Publish, protocol.Edit, protocol.Delete, protocol.Signal:
 		if access < chat.Write {
 			return forbidden("the token does not allow to write in this room")
+		}
+	case protocol.Describe:
+		if access < chat.Manage {
+			return forbidden("the token does not allow to manage this room")
 		}
 	case protocol.History, protocol.Presence:
 		if access < chat.Read {
@@ -44,6 +48,11 @@ func (s *Session) permit(ctx context.Context, c protocol.Command) error {
 		return s.mayReach(ctx, c.Room)
 	}
 	return nil
+}
+
+// manages says whether the user may change what others have said in a room.
+func (s *Session) manages(room chat.RoomID) bool {
+	return chat.AccessOf(s.user, s.rights, room) >= chat.Manage
 }
 
 // runAuth lets the session live on by a fresh token, whose rights hold at once.

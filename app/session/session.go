@@ -233,13 +233,18 @@ func wireError(c protocol.Command, err error) *protocol.Error {
 		return &protocol.Error{Code: protocol.BadPosition, Message: "the room has nothing at this position yet"}
 	case errors.Is(err, bookmarks.ErrFull):
 		return &protocol.Error{Code: protocol.TooManyRooms, Message: "the list of your rooms is full: forget one first"}
+	case errors.Is(err, hub.ErrNotFound), errors.Is(err, chat.ErrDeleted):
+		return &protocol.Error{Code: protocol.NotFound, Message: "no message stands there, or none any more"}
+	case errors.Is(err, hub.ErrForeign):
+		return forbidden("only its author changes a message, and who may manage the room")
 	case errors.Is(err, hub.ErrWatcher):
 		return &protocol.Error{Code: protocol.Forbidden, Message: "watchers only listen"}
 	case errors.Is(err, hub.ErrFull):
 		return &protocol.Error{Code: protocol.Unavailable, Message: "this node has no place for another room: try again later", Temporary: true, RetryAfterMS: 10_000}
 	case errors.Is(err, chat.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		message := "no answer from the log: try again"
-		if _, ok := c.Body.(protocol.Publish); ok {
+		switch c.Body.(type) {
+		case protocol.Publish, protocol.Edit, protocol.Delete, protocol.Describe:
 			message = "no answer from the log: send it again with the same key"
 		}
 		return &protocol.Error{Code: protocol.Unavailable, Message: message, Temporary: true, RetryAfterMS: 1000}
