@@ -23,7 +23,7 @@ var (
 func (m *Member) PublishTo(ctx context.Context, key string, body []byte, replyTo *chat.Position, mentions []chat.UserID) (chat.Publication, error) {
 	about := chat.About{Mentions: mentions}
 	if replyTo != nil {
-		t, err := m.room.target(ctx, *replyTo)
+		t, err := m.target(ctx, *replyTo)
 		if err != nil {
 			return chat.Publication{}, err
 		}
@@ -60,21 +60,22 @@ func (m *Member) Describe(ctx context.Context, key string, body []byte) (chat.Pu
 
 // mine returns the message at a position, if the member may change it.
 func (m *Member) mine(ctx context.Context, pos chat.Position, manages bool) (chat.Target, error) {
-	if m.watch {
-		return chat.Target{}, ErrWatcher
-	}
-	t, err := m.room.target(ctx, pos)
+	t, err := m.target(ctx, pos)
 	if err == nil && t.From != m.user && !manages {
 		err = ErrForeign
 	}
 	return t, err
 }
 
-// target returns the message at a position, which may be deleted since.
-func (r *room) target(ctx context.Context, pos chat.Position) (chat.Target, error) {
-	p, err := r.find(ctx, pos)
+// target returns the message at a position, which may be deleted since. Watchers
+// are told nothing of what they may not read.
+func (m *Member) target(ctx context.Context, pos chat.Position) (chat.Target, error) {
+	if m.watch {
+		return chat.Target{}, ErrWatcher
+	}
+	p, err := m.room.find(ctx, pos)
 	if err != nil {
-		return chat.Target{}, fmt.Errorf("%s in %s: %w", pos, r.id, err)
+		return chat.Target{}, fmt.Errorf("%s in %s: %w", pos, m.room.id, err)
 	}
 	if about, err := chat.ParseAbout(p.About); err != nil || !about.IsMessage() {
 		return chat.Target{}, ErrNotFound

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,6 +65,40 @@ func TestApplicationHasTheLastWord(t *testing.T) {
 	if got := fmt.Sprint(app.asked); got != fmt.Sprint(want) {
 		t.Errorf("asked %s, want %s", got, want)
 	}
+}
+
+// An edit says something, too, so the application has the last word on it.
+func TestApplicationHasTheLastWordOnEdits(t *testing.T) {
+	play(t, session.Limits{Outbox: 1 << 20, Authorizer: &application{}}, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
+		heard := says(s, c, `{"id":1,"cmd":"publish","room":"lobby","key":"k1","data":"fine"}`)
+		pos := regexp.MustCompile(`"ok":{"pos":"([^"]*)"`).FindStringSubmatch(heard)
+		if pos == nil {
+			t.Fatalf("heard %s", heard)
+		}
+		heard = says(s, c,
+			`{"id":2,"cmd":"edit","room":"lobby","pos":"`+pos[1]+`","data":"a secret"}`,
+			`{"id":3,"cmd":"edit","room":"lobby","pos":"`+pos[1]+`","data":"damn"}`)
+		for _, want := range []string{`{"id":2,"error":{"code":"forbidden","message":"hush"}}`, `{"id":3,"ok":{"pos":`, `"data":"d***"}`} {
+			if !strings.Contains(heard, want) {
+				t.Errorf("heard %s, want %s", heard, want)
+			}
+		}
+	})
+}
+
+// Who only watches changes nothing, whatever its token allows.
+func TestWatchersChangeNothing(t *testing.T) {
+	watching(t, func(t *testing.T, s *session.Session, c *conn) {
+		c.renew = func(string) chat.Rights { return rights{"lobby": chat.Manage} }
+		heard := says(s, c, `{"id":1,"cmd":"auth","token":"t"}`, `{"id":2,"cmd":"edit","room":"lobby","pos":"1-1","data":1}`,
+			`{"id":3,"cmd":"delete","room":"lobby","pos":"1-1"}`, `{"id":4,"cmd":"describe","room":"lobby","title":"t"}`,
+			`{"id":5,"cmd":"publish","room":"lobby","data":1,"reply_to":"1-1"}`)
+		for id := 2; id <= 5; id++ {
+			if want := fmt.Sprintf(`{"id":%d,"error":{"code":"forbidden","message":"watchers only listen"}}`, id); !strings.Contains(heard, want) {
+				t.Errorf("heard %s, want %s", heard, want)
+			}
+		}
+	})
 }
 
 // Watchers only listen, so the application is not asked what they may say.

@@ -39,14 +39,20 @@ func says(s *session.Session, c *conn, commands ...string) string {
 func TestRights(t *testing.T) {
 	inBubble(t, 1<<20, func(t *testing.T, s *session.Session, c *conn) {
 		c.renew = func(string) chat.Rights {
-			return rights{"lobby": chat.Read, "team": chat.Write, "stage": chat.Watch}
+			return rights{"lobby": chat.Read, "team": chat.Write, "stage": chat.Watch, "desk": chat.Manage}
 		}
-		says(s, c, `{"id":1,"cmd":"auth","token":"t"}`, `{"id":2,"cmd":"join","room":"team"}`)
+		says(s, c, `{"id":1,"cmd":"auth","token":"t"}`, `{"id":2,"cmd":"join","room":"team"}`, `{"id":3,"cmd":"join","room":"desk"}`)
+		const manage = "the token does not allow to manage this room"
 		const write, watch, none = "the token does not allow to write in this room",
 			"the token allows to watch this room only: connect to /ws/watch", "the token does not allow this room"
 		for i, x := range []struct{ command, missing string }{
 			{`"publish","room":"lobby","data":1`, write},
 			{`"signal","room":"lobby","data":1`, write},
+			{`"edit","room":"lobby","pos":"1-1","data":1`, write},
+			{`"delete","room":"lobby","pos":"1-1"`, write},
+			{`"describe","room":"lobby","title":"t"`, manage},
+			{`"describe","room":"team","title":"t"`, manage},
+			{`"describe","room":"desk","title":"t"`, ""},
 			{`"history","room":"lobby"`, ""},
 			{`"presence","room":"lobby"`, ""},
 			{`"publish","room":"team","data":1`, ""},
