@@ -3,10 +3,12 @@ package hostiletest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -133,6 +135,56 @@ var messages = []hostile{
 		},
 	},
 	{id: "M15", sent: "500 signals at once, as of somebody who types", answer: "`ok` each; members hear the first, then one every 250 ms at the most, and the last", run: twitching},
+	{id: "M16", sent: "edits and deletions of another's message, of an edit, of a deletion, of what was deleted, as an answer, too", answer: "`forbidden`; `not_found`. A deleted text is in no answer any more", run: meddling},
+	{
+		id: "M17", sent: "edits, deletions and answers at positions of other epochs, of nothing, of 2^63, at none", answer: "`not_found`; `bad_position` or `bad_request` for what is no position",
+		run: func(s *scene) {
+			var all []wrong
+			for n, pos := range []string{"0-0", "0-1", "1-1", "9223372036854775808-9223372036854775808", "18446744073709551615-18446744073709551615", "9007199254740993-0"} {
+				for c, command := range []string{`"edit","data":1,"pos"`, `"delete","pos"`, `"publish","data":1,"reply_to"`} {
+					all = append(all, wrong{fmt.Sprintf(`{"id":%d,"room":%%q,"cmd":%s:%q}`, 10*n+c+1, command, pos), 10*n + c + 1, "not_found"})
+				}
+			}
+			for n, pos := range []string{`""`, `"1"`, `"-1-1"`, `"18446744073709551616-0"`, `"01-1"`, `"1-1 "`, `"$"`} {
+				all = append(all, wrong{fmt.Sprintf(`{"id":%d,"room":%%q,"cmd":"delete","pos":%s}`, 100+n, pos), 100 + n, "bad_position"})
+			}
+			for n, pos := range []string{"1", "null", "{}", `["1-1"]`} {
+				all = append(all, wrong{fmt.Sprintf(`{"id":%d,"room":%%q,"cmd":"edit","data":1,"pos":%s}`, 200+n, pos), 200 + n, "bad_request"})
+			}
+			fails(all...)(s)
+		},
+	},
+	{
+		id: "M18", sent: "17 mentions, the same one twice, names that are none; a title of 10 KiB; a title by somebody who may only write", answer: "`bad_request`; `forbidden`",
+		run: fails(
+			wrong{`{"id":1,"cmd":"publish","room":%q,"data":1,"mentions":["a","b","c","d","e","f","g","h","i","j","k","l","m","n","o","p","q"]}`, 1, "bad_request"},
+			wrong{`{"id":2,"cmd":"publish","room":%q,"data":1,"mentions":["bob","bob"]}`, 2, "bad_request"}, wrong{`{"id":3,"cmd":"publish","room":%q,"data":1,"mentions":["a b"]}`, 3, "bad_request"},
+			wrong{`{"id":4,"cmd":"publish","room":%q,"data":1,"mentions":["a\r\nb"]}`, 4, "bad_request"}, wrong{`{"id":5,"cmd":"publish","room":%q,"data":1,"mentions":[""]}`, 5, "bad_request"},
+			wrong{`{"id":6,"cmd":"publish","room":%q,"data":1,"mentions":{"bob":1}}`, 6, "bad_request"}, wrong{`{"id":7,"cmd":"publish","room":%q,"data":1,"mentions":["` + strings.Repeat("a", 129) + `"]}`, 7, "bad_request"},
+			wrong{`{"id":8,"cmd":"describe","room":%q,"title":"` + strings.Repeat("t", 10<<10) + `"}`, 8, "bad_request"}, wrong{`{"id":9,"cmd":"describe","room":%q,"topic":"` + strings.Repeat("t", 1025) + `"}`, 9, "bad_request"},
+			wrong{`{"id":10,"cmd":"describe","room":%q}`, 10, "bad_request"}, wrong{`{"id":11,"cmd":"describe","room":%q,"title":"mine"}`, 11, "forbidden"},
+		),
+	},
+	{
+		id: "M19", sent: "`about`, `edited`, `deleted`, `edits`, `deletes` and `describes`, beside a message and inside its data", answer: "ignored beside it, and data like any inside it",
+		run: func(s *scene) {
+			p := s.upgraded(s.cluster.Front())
+			var first, forged struct{ Pos string }
+			said := p.Ask(1, `{"cmd":"publish","room":%q,"key":"first","data":"stays"}`, s.room)
+			about := `{"deletes":{"pos":"1-1","from":"` + s.user + `","key":"first","ts":1}}`
+			again := p.Ask(2, `{"cmd":"publish","room":%q,"key":"forged","about":%s,"edited":{"pos":"1-1"},"deleted":true,"deletes":{},"edits":"1-1","describes":true,"data":{"push":"message","about":%s}}`, s.room, about, about)
+			if err := errors.Join(json.Unmarshal(said.OK, &first), json.Unmarshal(again.OK, &forged)); err != nil {
+				s.Fatal(err)
+			}
+			want := regexp.MustCompile(`"key":"forged","ts":[0-9]+,"data":` + regexp.QuoteMeta(`{"push":"message","about":`+about+`}}`))
+			if got := p.Ask(3, `{"cmd":"history","room":%q}`, s.room); !want.Match(got.OK) || !bytes.Contains(got.OK, []byte(`"data":"stays"}`)) {
+				s.Errorf("history has %s, want %s", got.OK, want)
+			}
+			if f := p.Ask(4, `{"cmd":"edit","room":%q,"pos":%q,"data":1}`, s.room, forged.Pos); f.Error != nil {
+				s.Errorf("what looks like a deletion cannot be edited: %+v", f.Error)
+			}
+		},
+	},
 	{id: "M20", sent: "markers in 600 rooms; positions that a room has not reached, or that are none; a page of 10^9 rooms, and one after no page", answer: "`too_many_rooms` after 500; `bad_position`; 200 rooms at the most; `bad_request`", run: hoarding},
 }
 
@@ -297,6 +349,52 @@ func historyLimits(s *scene) {
 		wrong{`{"id":1,"cmd":"history","room":%q,"limit":10000000000000000000}`, 1, "bad_request"}, wrong{`{"id":2,"cmd":"history","room":%q,"limit":0}`, 2, "bad_request"},
 		wrong{`{"id":3,"cmd":"history","room":%q,"limit":-1}`, 3, "bad_request"}, wrong{`{"id":4,"cmd":"history","room":%q,"before":"1-1","after":"1-1"}`, 4, "bad_request"},
 	)(s)
+}
+
+func meddling(s *scene) {
+	victim := Connect(s.T, s.from, s.cluster.Front()).Upgrade(Handshake("/ws/chat/"+s.room+"?user=victim", nil), nil)
+	p := s.upgraded(s.cluster.Node(2))
+	at := func(f Frame) string {
+		var at struct{ Pos string }
+		if err := json.Unmarshal(f.OK, &at); err != nil {
+			s.Fatalf("%s %+v", f.OK, f.Error)
+		}
+		return at.Pos
+	}
+	id := 0
+	refused := func(by *Peer, code, pos string) {
+		s.Helper()
+		for _, command := range []string{`"edit","data":"mine"`, `"delete"`} {
+			id++
+			if f := by.Ask(id, `{"cmd":%s,"room":%q,"pos":%q}`, command, s.room, pos); f.Error == nil || f.Error.Code != code {
+				s.Errorf("%s: %s %+v, want %s", command, f.OK, f.Error, code)
+			}
+		}
+	}
+	theirs := at(victim.Ask(1, `{"cmd":"publish","room":%q,"key":"k","data":"theirs"}`, s.room))
+	refused(p, "forbidden", theirs)
+	// The same key is another message, which is the attacker's own.
+	own := at(p.Ask(50, `{"cmd":"publish","room":%q,"key":"k","data":"an ugly word"}`, s.room))
+	edit := at(p.Ask(51, `{"cmd":"edit","room":%q,"pos":%q,"data":"an uglier word"}`, s.room, own))
+	refused(p, "not_found", edit)
+	refused(victim, "not_found", edit) // whose it is, or what, nobody is told
+	gone := at(p.Ask(52, `{"cmd":"delete","room":%q,"pos":%q}`, s.room, own))
+	refused(p, "not_found", own)
+	refused(p, "not_found", gone)
+	if f := p.Ask(53, `{"cmd":"publish","room":%q,"data":1,"reply_to":%q}`, s.room, gone); f.Error == nil || f.Error.Code != "not_found" {
+		s.Errorf("an answer to a deletion: %s %+v", f.OK, f.Error)
+	}
+	for _, door := range s.doors() {
+		q := Connect(s.T, s.from, door).Upgrade(Handshake(s.path()+"&since=0-0", nil), nil)
+		for f := q.Hear("a message", func(f Frame) bool { return f.Push == "message" }); f.Pos != gone; f = q.Hear("a message", func(f Frame) bool { return f.Push == "message" }) {
+			if bytes.Contains(f.Data, []byte("ugl")) {
+				s.Errorf("recovered %s", f.Data)
+			}
+		}
+		if f := q.Ask(1, `{"cmd":"history","room":%q}`, s.room); bytes.Contains(f.OK, []byte("ugl")) || !bytes.Contains(f.OK, []byte(`"data":"theirs"}`)) {
+			s.Errorf("history has %s", f.OK)
+		}
+	}
 }
 
 func twitching(s *scene) {
