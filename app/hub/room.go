@@ -235,7 +235,7 @@ func (r *room) keep(p chat.Publication, f protocol.Frame) {
 	mark := p.Mark()
 	r.gate.letThrough(p.Position, mark)
 	grown := r.window.push(entry{pos: p.Position, mark: mark, frame: f}, r.hub.opts.Window)
-	if p.About != "" {
+	if p.About != "" || p.At.UnixMilli() <= r.window.changed {
 		grown += r.refer(p)
 	}
 	bytes := r.hub.windowBytes.Add(grown)

@@ -12,15 +12,16 @@ type entry struct {
 	pos   chat.Position
 	mark  chat.Mark
 	frame protocol.Frame // as it was said
-	since *revision      // nil: it is as it was said, and edits nothing
+	since *revision      // nil: it is as it was said, and changes nothing
 }
 
-// A revision is what an entry has that edits another one, or was changed itself.
+// A revision is what an entry has that changes another one, or was changed itself.
 // It never changes.
 type revision struct {
-	edits  chat.Identity  // the message that the entry edits; zero: none
-	change chat.Change    // what has become of the entry, but for its body; zero: nothing
-	latest protocol.Frame // what is answered since then
+	of      chat.Identity  // what the entry edits or deletes; zero: nothing
+	deletes bool           // and does not edit
+	change  chat.Change    // what has become of the entry, but for its body; zero: nothing
+	latest  protocol.Frame // what is answered since then
 }
 
 // What an entry and its revision take beside their frames' bytes.
@@ -59,6 +60,8 @@ type window struct {
 	bytes   int64
 	// older says that something of the log stands before the window.
 	older bool
+	// changed is when the latest one was said that changes others, in milliseconds.
+	changed int64
 }
 
 // push adds an entry, lets go of the oldest beyond limit, and returns by how
@@ -75,36 +78,54 @@ func (w *window) push(e entry, limit int) int64 {
 
 // refer puts what p, the last entry, changes on the entries that it changes, and
 // returns by how many bytes the window grew. A deletion is for good, and of the
-// edits, too.
+// edits, too. When a log is healed by several nodes, what changes a message may
+// stand before it.
 func (w *window) refer(p chat.Publication, about chat.About) (grown int64) {
-	id, change, ok := about.Changes(p)
-	if !ok {
-		return 0
-	}
 	before, last := w.bytes, len(w.entries)-1
-	if about.Edits != nil {
-		w.entries[last].since = &revision{edits: id}
-		w.bytes += revisionOverhead
+	id, change, changes := about.Changes(p)
+	if !changes {
+		for _, e := range w.entries[:last] {
+			if e.since != nil && e.since.of == p.Identity() {
+				w.change(last, e.changes())
+			}
+		}
+		return w.bytes - before
 	}
+	w.changed = max(w.changed, p.At.UnixMilli())
+	w.entries[last].since = &revision{of: id, deletes: change.Deleted}
+	w.bytes += revisionOverhead
+	mark := id.Mark()
 	for i := range last {
 		switch e := w.entries[i]; {
-		case e.mark == id.Mark() && e.isBy(id.From):
-			switch {
-			case e.since == nil || !e.since.change.Deleted:
-				w.change(i, change)
-			case about.Edits != nil: // the log was healed in another order
-				w.change(last, e.since.change)
-			}
-		case change.Deleted && e.since != nil && e.since.edits == id:
+		case e.mark == mark && e.isBy(id.From):
 			w.change(i, change)
+		case e.since == nil || e.since.of != id:
+		case change.Deleted:
+			w.change(i, change)
+		case e.since.deletes:
+			w.change(last, e.changes())
 		}
 	}
 	return w.bytes - before
 }
 
-// change makes an entry what a change says.
+// changes is what the entry, which changes another one, makes of it.
+func (e entry) changes() chat.Change {
+	p, err := protocol.ParseMessage(e.frame)
+	if err != nil {
+		return chat.Change{} // never: it was one
+	}
+	about, _ := chat.ParseAbout(p.About) // as refer did
+	_, c, _ := about.Changes(p)
+	return c
+}
+
+// change makes an entry what a change says, unless it has been deleted.
 func (w *window) change(i int, c chat.Change) {
 	e := &w.entries[i]
+	if e.since != nil && e.since.change.Deleted {
+		return
+	}
 	p, err := protocol.ParseMessage(e.frame)
 	if err != nil {
 		return // never: it was one
