@@ -13,7 +13,11 @@ import (
 // Message is the push of a publication, encoded by hand because every
 // publication passes here once per node.
 func Message(p chat.Publication) Frame {
-	b := appendHead(make([]byte, maxHeader, maxHeader+128+len(p.Room)+len(p.From)+len(p.Key)+len(p.About)+len(p.Body)), p)
+	size := maxHeader + 112 + len(p.Room) + len(p.From) + len(p.Key) + len(p.Body)
+	if p.About != "" {
+		size += len(`,"about":`) + len(p.About)
+	}
+	b := appendHead(make([]byte, maxHeader, size), p)
 	if p.About != "" {
 		b = append(b, `,"about":`...)
 		b = append(b, p.About...)

@@ -59,17 +59,6 @@ local time = redis.call('TIME')
 local clock = time[1] .. string.format('%03d', time[2] / 1000)
 local now = tonumber(clock)
 
-local function beside(name)
-  return string.sub(log, 1, -4) .. name
-end
-
--- What stands beside the log lives as long as the log.
-local function renew()
-  for _, name in ipairs({ 'log', 'changes', 'changes:old', 'changed' }) do
-    redis.call('EXPIRE', beside(name), life)
-  end
-end
-
 -- The others who listen are the room's subscribers without the appender
 -- itself, if the connection that it names is among the living.
 local function answer(position, at, before, prev)
@@ -106,7 +95,9 @@ if tail then
       return redis.error_reply('CONFLICT the key was used for another body')
     end
     if wait == 'wait' then
-      renew()
+      for _, name in ipairs({ 'log', 'changes', 'changes:old', 'changed' }) do
+        redis.call('EXPIRE', string.sub(log, 1, -4) .. name, life)
+      end
     end
     return answer(position, at, 1, '? -')
   end
@@ -119,8 +110,8 @@ end
 -- A deletion is for good. What is restored is part of the log all the same.
 local deleted = false
 if does == 'e' or does == 'd' then
-  local state = tail and
-    (redis.call('HGET', beside('changes'), which) or redis.call('HGET', beside('changes:old'), which))
+  local changes = string.sub(log, 1, -4) .. 'changes'
+  local state = tail and (redis.call('HGET', changes, which) or redis.call('HGET', changes .. ':old', which))
   deleted = state and string.sub(state, 1, 1) == 'd'
   if deleted and at == '' then
     return redis.error_reply('DELETED what the draft changes has been deleted')
@@ -141,11 +132,12 @@ if not tail or epoch ~= seen_epoch or offset ~= seen_offset then
   if behind and begin ~= 'begin' then
     return redis.error_reply('REWOUND the log ends before what this node has seen of it')
   end
+  local room = string.sub(log, 1, -4)
   if not tail then
-    redis.call('DEL', keys, old, beside('changes'), beside('changes:old'))
+    redis.call('DEL', keys, old, room .. 'changes', room .. 'changes:old')
   end
   if not tail or behind then
-    redis.call('DEL', beside('changed'))
+    redis.call('DEL', room .. 'changed')
     epoch = string.format('%.0f', math.max(now, ends + 1, seen + 1))
   end
 end
@@ -187,7 +179,10 @@ redis.call('HSET', keys, sender, position .. ' ' .. at .. ' ' .. digest)
 if not born then
   redis.call('HSET', keys, 'born', clock)
   redis.call('PEXPIRE', keys, string.format('%.0f', 2 * window))
-  renew()
+  -- What stands beside the log lives as long.
+  for _, name in ipairs({ 'log', 'changes', 'changes:old', 'changed' }) do
+    redis.call('EXPIRE', string.sub(log, 1, -4) .. name, life)
+  end
 end
 
 -- 5. What the publication changes, in two generations, too. A generation has
@@ -196,7 +191,8 @@ end
 -- been trimmed, and this one becomes the older one. So there are two changes at
 -- most for each entry of the log. Only the description is taken along.
 if does and does ~= '' then
-  local changes, older, changed = beside('changes'), beside('changes:old'), beside('changed')
+  local room = string.sub(log, 1, -4)
+  local changes, older, changed = room .. 'changes', room .. 'changes:old', room .. 'changed'
   local first_epoch, first_offset = string.match(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][1], '^(%d+)-(%d+)$')
   local since_epoch, since_offset = string.match(redis.call('HGET', changes, 'born') or '', '^(%d+)-(%d+)$')
   if since_epoch then
