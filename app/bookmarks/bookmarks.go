@@ -31,6 +31,9 @@ type Bookmark struct {
 	// AtMost says that Unread may be too high: the log no longer has the marker's
 	// place, or has gone on in another epoch since, so that all it has was counted.
 	AtMost bool
+	// Description is what the room's last description says, a JSON object; empty if
+	// there is none.
+	Description string
 }
 
 var (
@@ -104,7 +107,8 @@ func ParseCursor(s string) (Cursor, error) {
 
 func (c Cursor) String() string { return strconv.FormatInt(c.at, 10) + "-" + string(c.room) }
 
-func (b Bookmark) cursor() Cursor {
+// Cursor stands behind the bookmark.
+func (b Bookmark) Cursor() Cursor {
 	if b.At.IsZero() {
 		return Cursor{0, b.Room}
 	}
@@ -121,9 +125,9 @@ func (c Cursor) compare(d Cursor) int {
 // none. A room in which something was said since the page before stands before the
 // cursor, and is not seen on those that follow.
 func Page(list []Bookmark, after Cursor, limit int) (page []Bookmark, next Cursor) {
-	slices.SortFunc(list, func(a, b Bookmark) int { return a.cursor().compare(b.cursor()) })
+	slices.SortFunc(list, func(a, b Bookmark) int { return a.Cursor().compare(b.Cursor()) })
 	if after != (Cursor{}) {
-		begin, found := slices.BinarySearchFunc(list, after, func(b Bookmark, c Cursor) int { return b.cursor().compare(c) })
+		begin, found := slices.BinarySearchFunc(list, after, func(b Bookmark, c Cursor) int { return b.Cursor().compare(c) })
 		if found {
 			begin++
 		}
@@ -132,5 +136,5 @@ func Page(list []Bookmark, after Cursor, limit int) (page []Bookmark, next Curso
 	if len(list) <= limit {
 		return list, Cursor{}
 	}
-	return list[:limit], list[limit-1].cursor()
+	return list[:limit], list[limit-1].Cursor()
 }

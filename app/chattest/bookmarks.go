@@ -33,6 +33,8 @@ var bookmarkStories = []struct {
 	{"a full list takes no other room", fullListTakesNoOther},
 	{"what stands behind the marker is unread", behindTheMarkerIsUnread},
 	{"a room in which nothing was read", nothingRead},
+	{"what changes others is no message", changesAreNoMessages},
+	{"a room that is described", describedRoom},
 	{"another epoch counts at most", anotherEpochCountsAtMost},
 	{"a room without a log", roomWithoutLog},
 	{"lists are their users' own", listsAreTheirUsersOwn},
@@ -175,6 +177,49 @@ func nothingRead(t *testing.T, s shelf) {
 	s.mark(t, "lobby", chat.Position{})
 	said := sayN(t, s.log, "lobby", 3)
 	s.want(t, bookmarks.Bookmark{Room: "lobby", Last: said[2].Position, Unread: 3})
+}
+
+func changesAreNoMessages(t *testing.T, s shelf) {
+	said := sayN(t, s.log, "lobby", 2)
+	s.mark(t, "lobby", said[0].Position)
+	s.mark(t, "team", chat.Position{})
+	change := func(room chat.RoomID, key string, about chat.About) chat.Position {
+		t.Helper()
+		d := draft(room, "alice", key, `{}`)
+		d.About = about.String()
+		return say(t, s.log, d, chat.Position{}).Position
+	}
+	target := said[0].Target()
+	change("lobby", "edit", chat.About{Edits: &target})
+	change("lobby", "describe", chat.About{Describes: true})
+	change("lobby", "reply", chat.About{ReplyTo: &target, Mentions: []chat.UserID{"alice"}})
+	last := change("lobby", "delete", chat.About{Deletes: &target})
+	s.want(t, bookmarks.Bookmark{Room: "lobby", Read: said[0].Position, Last: last, Unread: 2, Description: `{}`})
+	s.mark(t, "lobby", chat.Position{Epoch: last.Epoch, Offset: last.Offset - 1})
+	s.want(t, bookmarks.Bookmark{Room: "lobby", Read: chat.Position{Epoch: last.Epoch, Offset: last.Offset - 1}, Last: last, Description: `{}`})
+
+	first := say(t, s.log, draft("team", "bob", "1", "1"), chat.Position{}).Target()
+	last = change("team", "edit", chat.About{Edits: &first})
+	s.want(t, bookmarks.Bookmark{Room: "team", Last: last, Unread: 1})
+
+	// In another epoch, what is changed there does not count, either.
+	restore(t, s.log, draft("team", "bob", "lost", "1"), chat.Position{Epoch: last.Epoch, Offset: last.Offset + 1})
+	last = change("team", "again", chat.About{Edits: &first})
+	s.mark(t, "team", first.Position)
+	for _, b := range s.list(t, "alice") {
+		if b.Room == "team" && (b.Unread < 1 || b.Unread > 2 || !b.AtMost || b.Last != last) {
+			t.Errorf("the list says %+v, want one restored message, and at most one change", b)
+		}
+	}
+}
+
+func describedRoom(t *testing.T, s shelf) {
+	const about = `{"title":"The lobby","topic":"all and nothing"}`
+	d := draft("lobby", "alice", "k", about)
+	d.About = chat.About{Describes: true}.String()
+	last := say(t, s.log, d, chat.Position{}).Position
+	s.mark(t, "lobby", last)
+	s.want(t, bookmarks.Bookmark{Room: "lobby", Read: last, Last: last, Description: about})
 }
 
 func anotherEpochCountsAtMost(t *testing.T, s shelf) {

@@ -94,6 +94,11 @@ func (b *Bookmarks) List(ctx context.Context, user chat.UserID) ([]bookmarks.Boo
 		if err != nil {
 			return nil, err
 		}
+		about, err := b.log.Description(ctx, room)
+		if err != nil {
+			return nil, err
+		}
+		all[i].Description = string(about.Body)
 		count(&all[i], behind)
 	}
 	return all, nil
@@ -108,7 +113,8 @@ func count(b *bookmarks.Bookmark, log []chat.Publication) {
 	whole := first.Position == b.Read || first.Offset == 0 && b.Read.IsZero()
 	b.AtMost = !whole || first.Epoch != last.Epoch
 	for _, p := range log {
-		if p.Position != b.Read {
+		about, _ := chat.ParseAbout(p.About) // it was appended
+		if p.Position != b.Read && about.IsMessage() {
 			b.Unread++
 		}
 	}

@@ -1,8 +1,6 @@
 package protocol
 
 import (
-	"encoding/json"
-
 	"github.com/chatring/chatring/app/chat"
 )
 
@@ -24,10 +22,4 @@ const (
 )
 
 // Data is the notice as it is published.
-func (n Notice) Data() []byte {
-	j, err := json.Marshal(n)
-	if err != nil {
-		panic("protocol: " + err.Error()) // a plain struct
-	}
-	return j
-}
+func (n Notice) Data() []byte { return marshal(n) }

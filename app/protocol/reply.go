@@ -49,7 +49,11 @@ type RoomRow struct {
 	Read string `json:"read"`
 	Pos  string `json:"pos"`
 	TS   int64  `json:"ts,omitempty"`
+	Description
 }
+
+// Size is what the row takes on the wire, in bytes.
+func (r RoomRow) Size() int { return len(marshal(r)) }
 
 // OkAuth answers auth: so many milliseconds the connection may live on.
 func OkAuth(id uint64, expiresInMS int64) Frame {
@@ -109,12 +113,14 @@ func OkPresent(id uint64, p Present) Frame { return okStruct(id, p) }
 // OkRooms answers rooms.
 func OkRooms(id uint64, p RoomPage) Frame { return okStruct(id, p) }
 
-func okStruct(id uint64, v any) Frame {
+func okStruct(id uint64, v any) Frame { return OkJSON(id, marshal(v)) }
+
+func marshal(v any) []byte {
 	j, err := json.Marshal(v)
 	if err != nil {
 		panic("protocol: " + err.Error()) // only our own plain structs come here
 	}
-	return OkJSON(id, j)
+	return j
 }
 
 // OkJSON answers what a module was asked; answer is one JSON value.

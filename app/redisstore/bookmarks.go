@@ -93,6 +93,7 @@ func (b Bookmarks) List(ctx context.Context, user chat.UserID) ([]bookmarks.Book
 func parseBookmark(f reply) (b bookmarks.Bookmark, err error) {
 	b = bookmarks.Bookmark{
 		Room: chat.RoomID(f.text(0)), Unread: int(f.number(4)), AtMost: f.number(5) == 1,
+		Description: f.text(6),
 	}
 	if b.Read, err = f.position(1); err != nil {
 		return b, err

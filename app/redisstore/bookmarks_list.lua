@@ -4,7 +4,8 @@
 --
 -- KEYS  1 list        the user's rooms: a hash of room and marker
 -- Answers for each room { room, marker, the log's last position, its time in ms (""
--- if there is no log), unread, 1 if there may be fewer }.
+-- if there is no log), unread, 1 if there may be fewer, the room's description ("" if
+-- it has none) }.
 
 local function split(position)
   local epoch, offset = string.match(position, '^(%d+)-(%d+)$')
@@ -42,11 +43,13 @@ for i = 1, #list, 2 do
   local room, marker = list[i], list[i + 1]
   local of = 'chatring:{' .. room .. '}:'
   local tail = redis.call('XREVRANGE', of .. 'log', '+', '-', 'COUNT', 1)[1]
-  local row = { room, marker, '0-0', '', 0, 0 }
+  local row = { room, marker, '0-0', '', 0, 0, '' }
   if tail then
     row[3] = tail[1]
     row[4] = tail[2][1] == 'at' and tail[2][2] or ''
     row[5], row[6] = unread(of .. 'log', of .. 'changed', marker, tail[1])
+    local described = redis.call('HGET', of .. 'changes', 'describes')
+    row[7] = described and string.match(described, '^%S+ %S+ %S+ (.*)$') or ''
   end
   rooms[#rooms + 1] = row
 end

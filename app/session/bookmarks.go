@@ -39,6 +39,10 @@ func (s *Session) runRead(ctx context.Context, c protocol.Command, r protocol.Re
 	return protocol.OkAt(c.ID, at), nil
 }
 
+// maxRoomPage is how many bytes of rooms an answer has: topics may be long, and an
+// answer has to fit into an outbox in which something waits.
+const maxRoomPage = 128 << 10
+
 // runRooms answers a page of the rooms that the user keeps and may read.
 func (s *Session) runRooms(ctx context.Context, c protocol.Command, r protocol.Rooms) (protocol.Frame, error) {
 	var after bookmarks.Cursor
@@ -57,9 +61,15 @@ func (s *Session) runRooms(ctx context.Context, c protocol.Command, r protocol.R
 	kept := len(list)
 	list = slices.DeleteFunc(list, func(b bookmarks.Bookmark) bool { return !s.mayRead(b.Room) })
 	page, next := bookmarks.Page(list, after, r.Limit)
-	answer := protocol.RoomPage{Rooms: make([]protocol.RoomRow, len(page)), Hidden: kept - len(list)}
+	answer := protocol.RoomPage{Rooms: make([]protocol.RoomRow, 0, len(page)), Hidden: kept - len(list)}
+	size := 0
 	for i, b := range page {
-		answer.Rooms[i] = roomRow(b)
+		row := roomRow(b)
+		if size += row.Size(); size > maxRoomPage && i > 0 {
+			next = page[i-1].Cursor()
+			break
+		}
+		answer.Rooms = append(answer.Rooms, row)
 	}
 	if next != (bookmarks.Cursor{}) {
 		answer.Next = next.String()
@@ -69,6 +79,9 @@ func (s *Session) runRooms(ctx context.Context, c protocol.Command, r protocol.R
 
 func roomRow(b bookmarks.Bookmark) protocol.RoomRow {
 	row := protocol.RoomRow{Room: b.Room, Unread: b.Unread, AtMost: b.AtMost, Read: b.Read.String(), Pos: b.Last.String()}
+	if b.Description != "" {
+		row.Description = protocol.ParseDescription([]byte(b.Description))
+	}
 	if !b.At.IsZero() {
 		row.TS = b.At.UnixMilli()
 	}

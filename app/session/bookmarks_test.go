@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,15 +28,22 @@ type house struct {
 	end    []func()
 }
 
-// A log is a broker that may refuse to append in a room.
+// A log is a broker that may refuse to append in a room, or append to inboxes only
+// when as many others wait for that as gather says.
 type log struct {
 	chat.Broker
-	refuses chat.RoomID
+	refuses  chat.RoomID
+	together bool
+	gather   sync.WaitGroup
 }
 
 func (l *log) Append(ctx context.Context, d chat.Draft, seen chat.Position) (chat.Publication, error) {
 	if d.Room == l.refuses {
 		return chat.Publication{}, chat.ErrUnavailable
+	}
+	if _, inbox := d.Room.Owner(); inbox && l.together {
+		l.gather.Done()
+		l.gather.Wait()
 	}
 	return l.Broker.Append(ctx, d, seen)
 }

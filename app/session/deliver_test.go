@@ -2,7 +2,9 @@ package session_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +193,128 @@ func TestDirectMessageToAFullList(t *testing.T) {
 		h.wantsInbox("bob", direct(pos))
 		if page := bob.rooms(); len(page.Rooms) != h.limits.RoomList {
 			t.Errorf("bob has %d rooms, want %d", len(page.Rooms), h.limits.RoomList)
+		}
+	})
+}
+
+func mention(pos string) string {
+	return `{"type":"mention","room":"lobby","pos":"` + pos + `","from":"alice"}`
+}
+
+// pos is the position in an answer.
+func (p *person) pos(answer string) string {
+	p.t.Helper()
+	pos, ok := strings.CutPrefix(answer, `{"ok":{"pos":"`)
+	if !ok {
+		p.t.Fatalf("answered with %s", answer)
+	}
+	return strings.TrimSuffix(pos, `"}}`)
+}
+
+// Who is named is told in the inbox, once, if the room is on their list, and unless
+// the sender may not name them. Before that the message is not acknowledged.
+func TestMentions(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.limits.Contacts = contacts{"blocker": errBlocked, "unknown": errUnknown}
+		for _, keeper := range []chat.UserID{"alice", "bob", "blocker", "unknown"} {
+			h.enter(keeper, chat.AllRights{}).ask(`{"cmd":"read","room":"lobby","pos":"0-0"}`)
+		}
+		alice := h.enter("alice", chat.AllRights{}, "lobby", "@alice+bob")
+		const publish = `{"cmd":"publish","room":"lobby","key":"k","data":1,"mentions":["bob","stranger","blocker","alice"]}`
+		h.log.refuses = "@bob"
+		alice.fails(protocol.Unavailable, publish)
+		h.log.refuses = ""
+		pos := alice.pos(alice.ask(publish))
+		if again := alice.pos(alice.ask(publish)); again != pos {
+			t.Errorf("sent again it has the position %s, want %s", again, pos)
+		}
+		h.wantsInbox("bob", mention(pos))
+		for _, user := range []chat.UserID{"alice", "stranger", "blocker"} {
+			h.wantsInbox(user)
+		}
+		alice.fails(protocol.Unavailable, `{"cmd":"publish","room":"lobby","data":1,"mentions":["unknown"]}`)
+		h.wantsInbox("unknown")
+
+		// In a direct room, the other one is told anyway, and nobody else.
+		h.enter("bob", chat.AllRights{}).ask(`{"cmd":"read","room":"@alice+bob","pos":"0-0"}`)
+		said := alice.pos(alice.ask(`{"cmd":"publish","room":"@alice+bob","data":1,"mentions":["bob","blocker"]}`))
+		h.wantsInbox("bob", mention(pos), direct(said))
+		h.wantsInbox("blocker")
+	})
+}
+
+// As many users as a message may name are told at the same time.
+func TestMentionsAreDeliveredTogether(t *testing.T) {
+	inHouse(t, func(h *house) {
+		var users []string
+		for n := range protocol.MaxMentions {
+			user := fmt.Sprint("user-", n)
+			users = append(users, strconv.Quote(user))
+			h.enter(chat.UserID(user), chat.AllRights{}).ask(`{"cmd":"read","room":"lobby","pos":"0-0"}`)
+		}
+		alice := h.enter("alice", chat.AllRights{}, "lobby")
+		h.log.gather.Add(protocol.MaxMentions)
+		h.log.together = true
+		pos := alice.pos(alice.ask(`{"cmd":"publish","room":"lobby","data":1,"mentions":[%s]}`, strings.Join(users, ",")))
+		h.wantsInbox("user-7", mention(pos))
+	})
+}
+
+// Who may not write to somebody does not change what they have said there before.
+func TestBlockedEdits(t *testing.T) {
+	inHouse(t, func(h *house) {
+		alice := h.enter("alice", chat.AllRights{}, "@alice+bob")
+		pos := alice.says("@alice+bob", "1")
+		h.limits.Contacts = contacts{"bob": errBlocked}
+		alice.fails(protocol.Forbidden, `{"cmd":"edit","room":"@alice+bob","pos":%q,"data":2}`, pos)
+		if answer := alice.ask(`{"cmd":"delete","room":"@alice+bob","pos":%q}`, pos); !strings.HasPrefix(answer, `{"ok":`) {
+			t.Errorf("delete is answered with %s", answer)
+		}
+		h.wantsInbox("bob", direct(pos)) // which no change is told to
+	})
+}
+
+// Long topics make a page shorter. All pages together have each room.
+func TestPageOfLongTopics(t *testing.T) {
+	inHouse(t, func(h *house) {
+		const rooms = 40
+		h.limits.Rooms, h.limits.RoomList = rooms, rooms
+		may := rights{}
+		for n := range rooms {
+			may[chat.RoomID(fmt.Sprint("room-", n))] = chat.Manage
+		}
+		alice := h.enter("alice", may)
+		for room := range may {
+			alice.ask(`{"cmd":"join","room":%q}`, room)
+			alice.ask(`{"cmd":"describe","room":%q,"topic":%q}`, room, strings.Repeat("<", protocol.MaxTopic))
+			alice.ask(`{"cmd":"read","room":%q,"pos":"0-0"}`, room)
+		}
+		seen, after := 0, ""
+		for {
+			answer := alice.ask(`{"cmd":"rooms","limit":200,"after":%q}`, after)
+			var reply struct{ Ok protocol.RoomPage }
+			if err := json.Unmarshal([]byte(answer), &reply); err != nil || len(answer) > 129<<10 || len(reply.Ok.Rooms) == 0 {
+				t.Fatalf("%d rooms in %d bytes, %v", len(reply.Ok.Rooms), len(answer), err)
+			}
+			seen += len(reply.Ok.Rooms)
+			if after = reply.Ok.Next; after == "" {
+				break
+			}
+		}
+		if seen != rooms {
+			t.Errorf("the pages have %d rooms, want %d", seen, rooms)
+		}
+	})
+}
+
+// Titles and topics stand in the list of rooms.
+func TestRoomsAreDescribed(t *testing.T) {
+	inHouse(t, func(h *house) {
+		manager := h.enter("alice", rights{"lobby": chat.Manage}, "lobby")
+		manager.ask(`{"cmd":"describe","room":"lobby","title":"The lobby","topic":"all"}`)
+		manager.ask(`{"cmd":"read","room":"lobby","pos":"0-0"}`)
+		if page := manager.rooms(); len(page.Rooms) != 1 || page.Rooms[0].Title != "The lobby" || page.Rooms[0].Topic != "all" || page.Rooms[0].Unread != 0 {
+			t.Errorf("the rooms are %+v", page.Rooms)
 		}
 	})
 }

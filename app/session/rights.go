@@ -44,7 +44,7 @@ func (s *Session) permit(ctx context.Context, c protocol.Command) error {
 		}
 	}
 	switch c.Body.(type) {
-	case protocol.Publish, protocol.Signal, protocol.Presence:
+	case protocol.Publish, protocol.Edit, protocol.Signal, protocol.Presence:
 		return s.mayReach(ctx, c.Room)
 	}
 	return nil
