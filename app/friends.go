@@ -12,13 +12,10 @@ import (
 // connectFriends wires the friend list. Every node says which users it hears the
 // inboxes of, also one that does not answer the module's commands.
 func (n *node) connectFriends(broker chat.Broker) {
-	var store friends.Store
-	others, ok := broker.(friends.Bridge)
-	if ok {
-		store = redisstore.Friends{Store: n.store}
-	} else {
-		others = noOthers{}
-		store = memstore.NewFriends(n.hearers, n.hub.Whisper)
+	var store friends.Store = memstore.NewFriends(n.hearers, n.hub.Whisper)
+	var others friends.Bridge = noOthers{}
+	if n.store != nil {
+		store, others = redisstore.Friends{Store: n.store}, broker.(friends.Bridge)
 	}
 	c := n.config
 	n.friends = friends.New(store, n.hub, others, friends.Options{

@@ -87,9 +87,6 @@ func (s *Store) pipeline(ctx context.Context, script *script, keys []string, cal
 	return runs, err
 }
 
-// inboxChannel is where the nodes hear a user's inbox; see redisbroker.
-func inboxChannel(u chat.UserID) string { return redisconn.Prefix + "{" + string(chat.Inbox(u)) + "}" }
-
 // userKey names what a module keeps of a user. The user stands in it escaped, and
 // the braces are those of the inbox.
 func userKey(module string, u chat.UserID) string {
