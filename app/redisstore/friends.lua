@@ -28,11 +28,10 @@ end
 
 -- status returns a user's status, and when one who is offline was last seen.
 local function status(name, nodes)
-  local kept = redis.call('HMGET', hash(name), '#s', '#t')
   if nodes == 0 then
-    return 'offline', kept[2]
+    return 'offline', redis.call('HGET', hash(name), '#t')
   end
-  return kept[1] == 'a' and 'away' or 'online', false
+  return redis.call('HGET', hash(name), '#s') == 'a' and 'away' or 'online', false
 end
 
 -- push is what an inbox hears of a user: a signal from no node, so that every node
