@@ -16,7 +16,6 @@ const (
 	unauthorized     protocol.Code = "unauthorized"
 	badOrigin        protocol.Code = "bad_origin"
 	badUser          protocol.Code = "bad_user"
-	notFound         protocol.Code = "not_found"
 	methodNotAllowed protocol.Code = "method_not_allowed"
 	tooLarge         protocol.Code = "too_large"
 	unsupported      protocol.Code = "unsupported_media_type"

@@ -72,13 +72,20 @@ func TestReply(t *testing.T) {
 	s.ask("POST", "/api/rooms/lobby/messages", `{"data":0}`).says(`{"pos":"*"}`)
 	pos := s.ask("POST", "/api/rooms/lobby/messages", `{"key":"k1","data":1}`).says(`{"pos":"*"}`).field("pos")
 	s.ask("POST", "/api/rooms/lobby/messages", `{"key":"k2","data":2,"reply_to":"`+pos+`"}`).says(`{"pos":"*"}`)
-	if got, want := h.posted[2].About, `{"reply_to":{"pos":"`+pos+`","from":"service:billing","key":"k1"}}`; got != want {
-		t.Errorf("it is about %s, want %s", got, want)
+	about, err := chat.ParseAbout(h.posted[2].About)
+	if err != nil || about.ReplyTo == nil || about.ReplyTo.Position.String() != pos || about.ReplyTo.From != "service:billing" || about.ReplyTo.Key != "k1" || about.ReplyTo.At == 0 {
+		t.Errorf("it is about %s, %v, want an answer to k1", h.posted[2].About, err)
 	}
-	for _, bad := range []string{"1-1", "0-0", "x", "18446744073709551615-18446744073709551615"} {
-		s.ask("POST", "/api/rooms/lobby/messages", `{"data":2,"reply_to":"`+bad+`"}`).refused(http.StatusBadRequest, "bad_position")
+	edit, err := s.hub.Post(t.Context(), chat.Draft{Room: "lobby", From: "service:billing", Body: []byte("3"), About: chat.About{Edits: about.ReplyTo}.String()})
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.ask("POST", "/api/rooms/team/messages", `{"data":2,"reply_to":"`+pos+`"}`).refused(http.StatusBadRequest, "bad_position")
+	s.ask("POST", "/api/rooms/lobby/messages", `{"data":4,"reply_to":"`+edit.Position.String()+`"}`).refused(http.StatusBadRequest, "not_found") // an edit says nothing itself
+	s.ask("POST", "/api/rooms/lobby/messages", `{"data":4,"reply_to":"`+pos+`"}`).says(`{"pos":"*"}`)                                            // what was edited does
+	for bad, code := range map[string]string{"1-1": "not_found", "0-0": "not_found", "18446744073709551615-18446744073709551615": "not_found", "x": "bad_position", "": "bad_position"} {
+		s.ask("POST", "/api/rooms/lobby/messages", `{"data":2,"reply_to":"`+bad+`"}`).refused(http.StatusBadRequest, code)
+	}
+	s.ask("POST", "/api/rooms/team/messages", `{"data":2,"reply_to":"`+pos+`"}`).refused(http.StatusBadRequest, "not_found")
 }
 
 // Who is in a room is asked of all nodes, and so is how many sessions hear it.

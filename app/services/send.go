@@ -355,25 +355,15 @@ func (a *API) replyTo(ctx context.Context, room chat.RoomID, pos string) (string
 	}
 	for _, frame := range found {
 		p, err := protocol.ParseMessage(frame)
-		if err == nil && p.Position == at {
-			return reference(p), nil
+		if err != nil || p.Position != at {
+			continue
+		}
+		if about, err := chat.ParseAbout(p.About); err == nil && about.IsMessage() {
+			target := p.Target()
+			return chat.About{ReplyTo: &target}.String(), nil
 		}
 	}
-	return "", refuse(http.StatusBadRequest, protocol.BadPosition, `"reply_to": the room keeps no message at this position`)
-}
-
-// reference names a publication as those about it do: by position, and by sender
-// and key, which stay when positions change.
-func reference(p chat.Publication) string {
-	b, err := json.Marshal(map[string]any{"reply_to": struct {
-		Pos  string      `json:"pos"`
-		From chat.UserID `json:"from"`
-		Key  string      `json:"key"`
-	}{p.Position.String(), p.From, p.Key}})
-	if err != nil {
-		panic("services: " + err.Error()) // plain text
-	}
-	return string(b)
+	return "", refuse(http.StatusBadRequest, protocol.NotFound, `"reply_to": no message of the room stands at this position`)
 }
 
 func (c *call) mayWrite(room chat.RoomID) *refusal { return c.may(room, chat.Write) }

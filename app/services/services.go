@@ -134,7 +134,7 @@ func (a *API) Handler() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" {
-			a.write(w, "other", refuse(http.StatusNotFound, notFound, "no such path"), nil)
+			a.write(w, "other", refuse(http.StatusNotFound, protocol.NotFound, "no such path"), nil)
 			return
 		}
 		mux.ServeHTTP(w, r)
