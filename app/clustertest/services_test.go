@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -100,5 +101,54 @@ func TestServices(t *testing.T) {
 		t.Errorf("bob hears %+v", f.Error)
 	}
 	eventually(t, "alice is offline", func() bool { return c.ask("GET", c.Front(), "/api/users/alice", "")["online"] == false })
+	c.noRaces()
+}
+
+// A service notifies a thousand users, of whom two hundred are online, on two nodes
+// of three, and one of those dies: each of those who are left hears it once, the third
+// node is asked and told nothing, and what nobody heard waits.
+func TestNotifyAThousand(t *testing.T) {
+	c := Start(t, 3)
+	var users []string
+	var online []*Client
+	for i := range 1000 {
+		user := fmt.Sprintf("user-%d", i)
+		users = append(users, `"`+user+`"`)
+		if i < 200 {
+			online = append(online, c.Dial(c.Node(1+i%2), "/ws/inbox?user="+user))
+		}
+	}
+	body := func(key string) string {
+		return `{"key":"` + key + `","data":{"text":"sale"},"users":[` + strings.Join(users, ",") + `]}`
+	}
+	heard, batches := c.Metric(3, "chatring_bridge_heard_total"), c.Metric(1, "chatring_append_batches_total")
+	c.has(c.ask("POST", c.Node(1), "/api/notifications", body("one")), `{"messages":1000,"sent":1000,"failed":0,"online":200,"sessions":200,"nodes":2}`)
+	for _, cl := range online {
+		if f := cl.Message("one"); f.From != "service:billing" || string(f.Data) != `{"type":"notification","data":{"text":"sale"}}` {
+			t.Fatalf("heard %+v", f)
+		}
+	}
+	if got := c.Metric(3, "chatring_bridge_heard_total") - heard; got != 0 {
+		t.Errorf("node 3 has heard %v messages of the bridge, and none of these users is there", got)
+	}
+	if got := c.Metric(1, "chatring_append_batches_total") - batches; got > 500 {
+		t.Errorf("%v round trips for 1,000 notifications: they share none", got)
+	}
+	c.Signal("ws2", syscall.SIGKILL)
+	eventually(t, "the dead node's users are offline", func() bool {
+		return c.ask("GET", c.Node(3), "/api/users/user-1", "")["online"] == false
+	})
+	c.has(c.ask("POST", c.Node(1), "/api/notifications", body("two")), `{"sent":1000,"failed":0,"online":100,"sessions":100,"nodes":1}`)
+	late := c.Dial(c.Node(3), "/ws/inbox?user=user-1")
+	late.Send(`{"id":1,"cmd":"history","room":"@user-1"}`)
+	var page struct{ Messages []Frame }
+	if err := json.Unmarshal(late.Reply(1).OK, &page); err != nil || len(page.Messages) != 2 || page.Messages[0].Key != "one" || page.Messages[1].Key != "two" {
+		t.Errorf("in the inbox waits %+v, %v, want both", page, err)
+	}
+	for i, cl := range online {
+		if i%2 == 0 {
+			cl.Message("two")
+		}
+	}
 	c.noRaces()
 }
