@@ -53,7 +53,7 @@ func published(c config.Config) (func(chat.RoomID) bool, error) {
 	}
 	return func(room chat.RoomID) bool {
 		_, inbox := room.Owner()
-		return !inbox && room != cluster.Room && among(room)
+		return !inbox && !cluster.Owns(room) && among(room)
 	}, nil
 }
 

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/hooks"
 )
 
 // A served node takes tokens and listens on a port of this machine, until the test
@@ -197,6 +200,22 @@ func TestModuleAPI(t *testing.T) {
 		n.serving.Handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/users/alice", nil))
 		if w.Code != want {
 			t.Errorf("modules %s: %d %s, want %d", modules, w.Code, w.Body, want)
+		}
+	}
+}
+
+// What nodes tell each other, for services too, is no message that the application
+// is told of.
+func TestBroadcastsAreNoMessages(t *testing.T) {
+	c := built(t).config
+	c.Hooks.WebhookURL, c.Hooks.Events, c.Hooks.Rooms = "http://127.0.0.1:1", []string{hooks.MessagePublished}, []string{"*"}
+	tells, err := published(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room, want := range map[chat.RoomID]bool{"lobby": true, "@alice+bob": true, "@alice": false, "!nodes": false, "!everybody": false} {
+		if tells(room) != want {
+			t.Errorf("%s: %v, want %v", room, !want, want)
 		}
 	}
 }

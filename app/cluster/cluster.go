@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,9 @@ import (
 
 // Room is the nodes' own. No client can name it: chat.ParseAddress refuses it.
 const Room chat.RoomID = "!nodes"
+
+// Owns says whether a room is the nodes', and none that people are in.
+func Owns(room chat.RoomID) bool { return strings.HasPrefix(string(room), "!") }
 
 // A Cluster is this node's place among the nodes. All methods may be called
 // concurrently, except On and OnForgotten.
