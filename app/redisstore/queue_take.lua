@@ -35,7 +35,8 @@ end
 
 local function answer(left, entries)
   local n = redis.call('XPENDING', stream, group)[1]
-  return { left, redis.call('XLEN', stream) - n, n, after, entries }
+  local waiting = math.max(0, redis.call('XLEN', stream) - n) -- what is pending may have been trimmed
+  return { left, waiting, n, after, entries }
 end
 
 redis.call('SET', reader, me, 'NX', 'PX', lease)

@@ -564,6 +564,45 @@ func TestQueueRedisRestarts(t *testing.T) {
 	}
 }
 
+// Entries that somebody has trimmed away are forgotten, whoever had them.
+func TestQueueTrimmed(t *testing.T) {
+	t.Parallel()
+	q := newQueueTest(t, startGuarded(t))
+	q.add(1, 5)
+	if err := q.XGroupCreate(t.Context(), "chatring:ingress", "nodes", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "nodes", Consumer: "dead", Streams: []string{"chatring:ingress", ">"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	trim := func(keep int64) {
+		if err := q.XTrimMaxLen(t.Context(), "chatring:ingress", keep).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trim(2)
+	handle := make(chan struct{})
+	n := q.queue(redisstore.QueueOptions{Lanes: lanes, Handle: func(ctx context.Context, id string, fields map[string]string) error {
+		<-handle
+		return q.note(ctx, id, fields)
+	}})
+	run(t, n)
+	wait(t, "what is left to be taken over", func() bool { return n.Stats().TakenOver == 2 })
+	trim(0)
+	q.add(6, 6)
+	wait(t, "the next entry to be taken", func() bool { return n.Stats().Pending == 3 })
+	if s := n.Stats(); s.Waiting != 0 {
+		t.Errorf("%d wait, want none", s.Waiting)
+	}
+	close(handle)
+	wait(t, "the end", q.isEmpty)
+	got := q.noted()
+	slices.Sort(got)
+	if want := []string{"4", "5", "6"}; !slices.Equal(got, want) {
+		t.Errorf("handled %v, want %v", got, want)
+	}
+}
+
 // A full Redis gives its entries away all the same. What is to be set aside waits
 // until there is place for it.
 func TestQueueFullRedis(t *testing.T) {
