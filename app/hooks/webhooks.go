@@ -118,18 +118,22 @@ func Lanes(event map[string]string) []string { return []string{event["room"]} }
 // application has taken it, or does not want to know it, an error that wraps chat.ErrUnavailable when it is to
 // come again, and one that wraps ErrHopeless when there is no use in that.
 //
-// The id is that of a Redis Stream, and what begins it the time of the event in
-// milliseconds. Its fields are type and room; and of a message pos, at, from,
+// The id is that of a Redis Stream. Fields of an event are type and room; at, in
+// milliseconds, if it did not happen when it was added; and of a message pos, from,
 // key, about and body.
 func (w *Webhooks) Handle(ctx context.Context, id string, event map[string]string) error {
 	if !slices.Contains(w.events, event["type"]) {
 		return nil
 	}
-	body, at, err := encode(id, event)
+	added, err := timeOf(id)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrHopeless, err)
 	}
-	if age := time.Since(at); age > giveUpAfter {
+	body, err := encode(event, added)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrHopeless, err)
+	}
+	if time.Since(added) > giveUpAfter {
 		w.settle(id)
 		return fmt.Errorf("%w within %v", ErrHopeless, giveUpAfter)
 	}
@@ -289,17 +293,24 @@ type message struct {
 	Data  json.RawMessage `json:"data"`
 }
 
-// encode returns an event as it is sent, and when it happened.
-func encode(id string, event map[string]string) (body []byte, at time.Time, err error) {
+// timeOf is the time of an ID of a stream: the milliseconds that it begins with.
+func timeOf(id string) (time.Time, error) {
 	millis, _, _ := strings.Cut(id, "-")
-	if event["at"] != "" {
-		millis = event["at"]
-	}
 	n, err := strconv.ParseInt(millis, 10, 64)
 	if err != nil {
-		return nil, at, fmt.Errorf("an event of no time: %w", err)
+		return time.Time{}, fmt.Errorf("%q is no time", id)
 	}
-	at = time.UnixMilli(n).UTC()
+	return time.UnixMilli(n).UTC(), nil
+}
+
+// encode returns an event as it is sent. It happened when it was added, unless it
+// says when.
+func encode(event map[string]string, at time.Time) (body []byte, err error) {
+	if said := event["at"]; said != "" {
+		if at, err = timeOf(said); err != nil {
+			return nil, err
+		}
+	}
 	room := chat.RoomID(event["room"])
 	var data any
 	switch event["type"] {
@@ -308,14 +319,13 @@ func encode(id string, event map[string]string) (body []byte, at time.Time, err 
 	case UserOnline, UserOffline:
 		user, ok := room.Owner()
 		if !ok {
-			return nil, at, fmt.Errorf("an event of no user: %q", room)
+			return nil, fmt.Errorf("an event of no user: %q", room)
 		}
 		data = map[string]any{"user": user}
 	case MessagePublished:
 		data = message{room, event["pos"], chat.UserID(event["from"]), event["key"], json.RawMessage(event["about"]), json.RawMessage(event["body"])}
 	default:
-		return nil, at, fmt.Errorf("no event: %q", event["type"])
+		return nil, fmt.Errorf("no event: %q", event["type"])
 	}
-	body, err = marshal(occurrence{event["type"], at.Format("2006-01-02T15:04:05.000Z07:00"), data})
-	return body, at, err
+	return marshal(occurrence{event["type"], at.Format("2006-01-02T15:04:05.000Z07:00"), data})
 }
