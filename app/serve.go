@@ -231,12 +231,17 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 		cluster := membroker.New(membroker.Retention(int(c.Retention.Messages)), membroker.KeyWindow(c.Retention.KeyWindow))
 		return cluster.Node(c.APPID), nil
 	}
+	tells, err := published(c)
+	if err != nil {
+		return nil, err
+	}
 	b, err := redisbroker.New(redisbroker.Options{
 		URL: c.Redis.URL, User: c.Redis.User, PasswordFile: c.Redis.PasswordFile, AppID: c.APPID,
 		Fsync: c.Redis.Ack == "fsync", Replicas: c.Redis.Replicas, AckTimeout: c.Redis.AckTimeout,
 		Retention: int(c.Retention.Messages), RetentionAge: c.Retention.Age, KeyWindow: c.Retention.KeyWindow,
 		QueueBytes: config.QueueBytes,
 		Vital:      cluster.Room, // to log out who has filled Redis
+		Tells:      tells, Backlog: c.Hooks.Backlog,
 	})
 	if err != nil {
 		return nil, err

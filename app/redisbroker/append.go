@@ -79,8 +79,11 @@ func (b *Broker) appendCall(d chat.Publication, seen chat.Position, restoring bo
 		more = []any{d.About, does, which}
 	}
 	script := appendScript
-	if d.Room == b.options.Vital {
+	switch {
+	case d.Room == b.options.Vital:
 		script = vitalScript
+	case b.options.Tells != nil && b.options.Tells(d.Room):
+		script = b.telling
 	}
 	return &call{
 		script:  script,

@@ -48,6 +48,10 @@
 -- Numbers are doubles: whole up to 2^53, which epochs in milliseconds and
 -- offsets do not reach. They are printed by %.0f, because .. would round them.
 
+-- In rooms of whose messages the application is told, the script runs with a number
+-- here: how many events may wait for it, roughly.
+local backlog = nil
+
 local log, keys, old = KEYS[1], KEYS[2], KEYS[3]
 local own, channel, from, key, body, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local seen_epoch, seen_offset = ARGV[7], ARGV[8]
@@ -161,6 +165,14 @@ if about then
 else
   position = redis.call('XADD', log, 'MAXLEN', '~', keep, epoch .. '-*',
     'at', at, 'from', from, 'key', key, 'body', body)
+end
+
+-- The application is told in the same step, so that the one is as durable as the
+-- other. What is restored is told again: if the log has lost it, so may have the
+-- queue.
+if backlog then
+  redis.call('XADD', 'chatring:webhooks', 'MAXLEN', '~', backlog, '*', 'type', 'message_published',
+    'room', string.match(channel, '{(.*)}'), 'pos', position, 'at', at, 'from', from, 'key', key, 'body', body)
 end
 
 -- 4. The window of keys, in two generations: when the younger one is as old as

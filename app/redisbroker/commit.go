@@ -73,6 +73,7 @@ type committer struct {
 	bridge   *bridge
 	counters *counters
 	keep     keep
+	scripts  []*script
 	limit    int // bytes
 	log      *slog.Logger
 	wake     chan struct{} // holds one token while the queue may have something; never closed
@@ -89,7 +90,13 @@ type committer struct {
 }
 
 func newCommitter(client *redis.Client, b *bridge, n *counters, k keep, o Options) *committer {
-	return &committer{client: client, bridge: b, counters: n, keep: k, limit: o.QueueBytes, log: o.Log, wake: make(chan struct{}, 1)}
+	scripts := []*script{appendScript, vitalScript, signalScript}
+	if o.Tells != nil {
+		scripts = append(scripts, tellingScript(o.Backlog))
+	}
+	return &committer{
+		client: client, bridge: b, counters: n, keep: k, scripts: scripts, limit: o.QueueBytes, log: o.Log, wake: make(chan struct{}, 1),
+	}
 }
 
 // do runs a call and returns the script's reply, or an error that wraps
@@ -313,7 +320,7 @@ func (c *committer) load(ctx context.Context) {
 	pipe := c.client.Pipeline()
 	server := pipe.InfoMap(ctx, "server")
 	var loads []*redis.StringCmd
-	for _, s := range []*script{appendScript, vitalScript, signalScript} {
+	for _, s := range c.scripts {
 		loads = append(loads, pipe.ScriptLoad(ctx, s.source))
 	}
 	now := pipe.Time(ctx)

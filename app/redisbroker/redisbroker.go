@@ -62,6 +62,11 @@ type Options struct {
 	// be one that clients write in.
 	Vital chat.RoomID
 
+	// Tells says in which rooms the application is told of what is said; nil: in
+	// none. The events are in the stream chatring:webhooks, Backlog of them, roughly.
+	Tells   func(chat.RoomID) bool
+	Backlog int
+
 	// Fsync makes an append wait until Redis has it on disk, whatever its
 	// appendfsync; needs Redis 7.2. Replicas is how many replicas must have it,
 	// too. Turn them up where the loss of Redis' machine must lose nothing.
@@ -106,6 +111,7 @@ func (o *Options) setDefaults() {
 type Broker struct {
 	options Options
 	node    nodeID
+	telling *script // for rooms of Options.Tells
 
 	reads     *redis.Client // reads, checks and probes: may be retried
 	commits   *committer
@@ -128,6 +134,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		options:   o,
 		node:      newNodeID(o.AppID),
+		telling:   tellingScript(o.Backlog),
 		reads:     readClient(connection),
 		questions: newQuestions(),
 		counters:  new(counters),

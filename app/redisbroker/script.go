@@ -4,6 +4,7 @@ import (
 	"crypto/sha1" // #nosec G505 -- the name that Redis gives a script
 	_ "embed"
 	"encoding/hex"
+	"strconv"
 	"strings"
 )
 
@@ -28,4 +29,9 @@ type script struct {
 func newScript(source string) *script {
 	sum := sha1.Sum([]byte(source)) // #nosec G401 -- the same
 	return &script{source, hex.EncodeToString(sum[:])}
+}
+
+// tellingScript appends and tells the application, for whom so many events may wait.
+func tellingScript(backlog int) *script {
+	return newScript(strings.Replace(appendSource, "local backlog = nil", "local backlog = "+strconv.Itoa(backlog), 1))
 }
