@@ -71,7 +71,6 @@ type question struct {
 	Room    chat.RoomID     `json:"room,omitempty"`
 	Watch   bool            `json:"watch,omitempty"`
 	Key     string          `json:"key,omitempty"`
-	About   json.RawMessage `json:"about,omitempty"`
 	Data    json.RawMessage `json:"data,omitempty"`
 }
 

@@ -172,7 +172,8 @@ end
 -- queue.
 if backlog then
   redis.call('XADD', 'chatring:webhooks', 'MAXLEN', '~', backlog, '*', 'type', 'message_published',
-    'room', string.match(channel, '{(.*)}'), 'pos', position, 'at', at, 'from', from, 'key', key, 'body', body)
+    'room', string.match(channel, '{(.*)}'), 'pos', position, 'at', at, 'from', from, 'key', key,
+    'about', about or '', 'body', body)
 end
 
 -- 4. The window of keys, in two generations: when the younger one is as old as
