@@ -90,7 +90,7 @@ func (h *hall) talk(ctx context.Context, into *samples) error {
 		})
 	}
 	talking.Wait()
-	for late := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // between two looks
+	for late := time.Now().Add(h.c.patience); ; time.Sleep(10 * time.Millisecond) { // between two looks
 		missing := 0
 		h.speech.note(func() {
 			missing = (h.speech.Acknowledged-acknowledged)*hallMembers - (h.speech.Delivered - delivered)
@@ -106,9 +106,11 @@ func (h *hall) talk(ctx context.Context, into *samples) error {
 }
 
 func (h *hall) close() {
+	var leaving sync.WaitGroup
 	for _, members := range h.members {
 		for _, k := range members {
-			k.leave()
+			leaving.Go(k.leave)
 		}
 	}
+	leaving.Wait()
 }

@@ -45,24 +45,22 @@ type frame struct {
 	} `json:"error"`
 }
 
-// patience is how long what must come may take.
-const patience = 30 * time.Second
-
 // A socket is one member of a room. One goroutine hears.
 type socket struct {
-	ws      *websocket.Conn
-	speech  *speech
-	heard   func(frame) // messages
-	pending sync.WaitGroup
-	done    chan struct{} // closed when the socket has ended
+	c      *client
+	ws     *websocket.Conn
+	speech *speech
+	heard  func(frame)   // messages
+	done   chan struct{} // closed when the socket has ended
 
 	// Guarded by speech.mu.
+	ended   bool
 	open    int // messages that wait for their replies
 	leaving bool
 }
 
 func (c *client) dial(ctx context.Context, from *http.Client, room, user string, echo bool) (*websocket.Conn, *http.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	address := fmt.Sprintf("%s/ws/chat/%s?user=%s&echo=%t", strings.Replace(c.url, "http", "ws", 1), room, user, echo)
 	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: from, Subprotocols: []string{"chatring.v1"}})
@@ -83,7 +81,7 @@ func (c *client) enter(ctx context.Context, room, user string, echo bool, s *spe
 		return nil, fmt.Errorf("a socket for %s: %s", room, resp.Status)
 	}
 	ws.SetReadLimit(1 << 20)
-	k := &socket{ws: ws, speech: s, heard: heard, done: make(chan struct{})}
+	k := &socket{c: c, ws: ws, speech: s, heard: heard, done: make(chan struct{})}
 	joined := make(chan struct{})
 	go k.hear(joined)
 	select {
@@ -91,7 +89,7 @@ func (c *client) enter(ctx context.Context, room, user string, echo bool, s *spe
 		return k, nil
 	case <-k.done:
 		return nil, fmt.Errorf("a socket for %s was closed", room)
-	case <-time.After(patience):
+	case <-time.After(c.patience):
 		return nil, fmt.Errorf("a socket for %s never joined", room)
 	}
 }
@@ -110,10 +108,7 @@ func (k *socket) hear(joined chan struct{}) {
 					k.speech.Closed++
 				}
 				k.speech.Unanswered += k.open
-				for range k.open {
-					k.pending.Done()
-				}
-				k.open = 0
+				k.open, k.ended = 0, true
 			})
 			return
 		}
@@ -147,17 +142,19 @@ func (k *socket) answered(f frame) {
 		}
 		k.open--
 	})
-	k.pending.Done()
 }
 
 // say sends a message.
 func (k *socket) say(room string, id int, data string) {
-	k.pending.Add(1)
 	k.speech.note(func() {
 		k.speech.Said++
-		k.open++
+		if k.ended {
+			k.speech.Unanswered++
+		} else {
+			k.open++
+		}
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), k.c.patience)
 	defer cancel()
 	// A socket that has ended says so where it is heard.
 	_ = k.ws.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"id":%d,"cmd":"publish","room":%q,"data":%s}`, id, room, data))
@@ -165,15 +162,12 @@ func (k *socket) say(room string, id int, data string) {
 
 // answers waits until all that was said has been answered, or the socket ended.
 func (k *socket) answers() {
-	answered := make(chan struct{})
-	go func() {
-		k.pending.Wait()
-		close(answered)
-	}()
-	select {
-	case <-answered:
-	case <-k.done:
-	case <-time.After(patience):
+	for late := time.Now().Add(k.c.patience); time.Now().Before(late); time.Sleep(5 * time.Millisecond) { // between two looks
+		waiting := 0
+		k.speech.note(func() { waiting = k.open })
+		if waiting == 0 {
+			return
+		}
 	}
 }
 
