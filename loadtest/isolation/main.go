@@ -22,8 +22,9 @@ Asks a cluster's API at a constant rate, alone and then under a flood of sockets
 each says more than its session may, and others come and go. Then members of rooms
 talk, alone and then under a flood of the API. Prints how long answers and deliveries
 took, JSON, and says what was wrong. A time is never wrong; wrong is an answer other
-than 200, 429 and 503, one of the latter without a time to wait, a message that was
-acknowledged and did not come, and a flood that was none.
+than 200, 429 and 503, one of the latter without a time to wait, and a message that was
+acknowledged and did not come. How much of a flood was refused stands beside it: where
+nothing was, limits are lifted, or the machine is too slow for a flood.
 
   scripts/isolation                           starts the cluster for it, limits and all
   isolation -url http://127.0.0.1:8080        one that runs, in dev mode
@@ -214,6 +215,4 @@ func (r *results) judge() {
 	wrong(r.Said.Delivered == 0, "measured rooms: nothing was delivered")
 	wrong(r.Said.Lost > 0, "measured rooms: %d deliveries were lost", r.Said.Lost)
 	wrong(r.Said.Disorder > 0, "measured rooms: %d deliveries were doubled or out of order", r.Said.Disorder)
-	wrong(r.Sockets.RateLimited == 0, "flood of sockets: nobody said more than allowed, so it was none; is session.messages lifted?")
-	wrong(r.Request.Refused == 0, "requests of the flood: none was refused, so it was none; is service.requests lifted?")
 }
