@@ -171,14 +171,14 @@ func touching(vector any) func(labels ...string) {
 var (
 	withDefault = regexp.MustCompile(`\$\{([A-Z][A-Z0-9_]*)-([^}]*)\}`)
 	ifDefined   = regexp.MustCompile(`defined\(([A-Z][A-Z0-9_]*)\)`)
-	nodeAddress = regexp.MustCompile(`^WS\d_ADDR$`)
+	nodeAddress = regexp.MustCompile(`^(WS|FRIENDS)\d_ADDR$`)
 	firstCode   = regexp.MustCompile("(?m)^\\| `([A-Za-z0-9_]+)` \\|([^|]*)\\|")
 )
 
 // docs/operations.md lists every variable of haproxy.cfg with its default.
 func TestHAProxyVariablesAreDocumented(t *testing.T) {
 	file := readDoc(t, "../haproxy/haproxy.cfg")
-	want := map[string]string{"WSn_ADDR": ""}
+	want := map[string]string{"WSn_ADDR": "", "FRIENDSn_ADDR": ""}
 	for _, m := range ifDefined.FindAllStringSubmatch(file, -1) {
 		if !nodeAddress.MatchString(m[1]) {
 			want[m[1]] = ""
