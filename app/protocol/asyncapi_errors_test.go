@@ -29,8 +29,8 @@ type moment struct {
 	watch  bool        // the session is a watcher's
 	joined []chat.RoomID
 	limit  func(*session.Limits)
-	before []string // commands of the session
-	down   bool     // the log
+	used   bool // the command's key, by a message to whose place the command refers
+	down   bool // the log
 }
 
 // moments are ways in which commands fail, one after the other.
@@ -44,8 +44,8 @@ func moments() []moment {
 		{joined: in, rights: access(chat.Watch), watch: true},
 		{joined: in, rights: access(chat.Read)},
 		{rights: access(chat.NoAccess)},
-		{joined: in, before: []string{`{"id":99,"cmd":"publish","room":"lobby","key":"01JD0Z","data":"other"}`}},
-		{joined: in, down: true},
+		{joined: in, used: true, rights: access(chat.Manage)},
+		{joined: in, down: true, rights: access(chat.Manage)},
 		{down: true},
 		{limit: func(l *session.Limits) { l.Rooms, l.RoomList = 0, 0 }},
 		{limit: func(l *session.Limits) { l.InboxOnly = true }},
@@ -159,28 +159,58 @@ func (m moment) give(t *testing.T, frame []byte) *protocol.Error {
 		first = append(first, session.First{Room: room})
 	}
 	s.Start(m.watch, first...)
-	for _, before := range m.before {
-		s.Handle([]byte(before))
+	if m.used {
+		frame = ear.use(t, s, frame)
 	}
 	cluster.SetDown(m.down)
 	s.Handle(frame)
 	synctest.Wait()
 
-	var asked, reply struct {
-		ID    uint64
-		Ok    json.RawMessage
-		Error *protocol.Error
+	reply := ear.answer(t, frame)
+	return reply.Error
+}
+
+// use publishes something else under the key of a command, and returns the command
+// with the place of that.
+func (e *ear) use(t *testing.T, s *session.Session, frame []byte) []byte {
+	t.Helper()
+	var command map[string]any
+	strict(t, frame, &command)
+	if command["key"] == nil {
+		return frame
 	}
+	publish := marshal(t, map[string]any{"id": 99, "cmd": "publish", "room": command["room"], "key": command["key"], "data": "other"})
+	s.Handle(publish)
+	said := e.answer(t, publish)
+	for _, field := range []string{"pos", "reply_to"} {
+		if command[field] != nil && said.Ok != nil {
+			command[field] = said.Ok.Pos
+		}
+	}
+	return marshal(t, command)
+}
+
+type answer struct {
+	ID    uint64
+	Ok    *struct{ Pos string }
+	Error *protocol.Error
+}
+
+// answer returns what has answered a command.
+func (e *ear) answer(t *testing.T, frame []byte) (a answer) {
+	t.Helper()
+	var asked struct{ ID uint64 }
 	if err := json.Unmarshal(frame, &asked); err != nil {
 		t.Fatal(err)
 	}
-	for _, said := range ear.heard {
-		if err := json.Unmarshal(said, &reply); err == nil && reply.ID == asked.ID && (reply.Ok != nil || reply.Error != nil) {
-			return reply.Error
+	for _, said := range e.heard {
+		a = answer{}
+		if err := json.Unmarshal(said, &a); err == nil && a.ID == asked.ID && (a.Ok != nil || a.Error != nil) {
+			return a
 		}
 	}
-	t.Errorf("%s is not answered", frame)
-	return nil
+	t.Fatalf("%s is not answered", frame)
+	return a
 }
 
 // access is the same in every room.

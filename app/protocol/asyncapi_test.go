@@ -290,13 +290,13 @@ func TestAsyncAPIHasTheFieldsOfTheCode(t *testing.T) {
 		"ok.joined":         {protocol.OkJoined(1, "@alice+bob", chat.Position{})},
 		"ok.rooms":          {protocol.OkRooms(1, full[protocol.RoomPage]()), protocol.OkRooms(1, protocol.RoomPage{Rooms: make([]protocol.RoomRow, 1)})},
 		"ok.auth":           {protocol.OkAuth(1, 1)},
-		"ok.history":        {protocol.OkHistory(new([]byte), 1, nil, true)},
+		"ok.history":        {protocol.OkHistory(new([]byte), 1, messages(), true)},
 		"ok.present":        {protocol.OkPresent(1, full[protocol.Present]()), protocol.OkPresent(1, protocol.Present{})},
 		"error":             {protocol.Fail(1, new(full[protocol.Error]())), protocol.Fail(0, &protocol.Error{})},
 		"push.hello":        fullAndBare[protocol.Hello](),
 		"push.joined":       fullAndBare[protocol.Joined](),
 		"push.left":         fullAndBare[protocol.Left](),
-		"push.message":      {protocol.Message(chat.Publication{Draft: chat.Draft{Body: []byte("1")}})},
+		"push.message":      messages(),
 		"push.signal":       {protocol.SignalPush("lobby", "bob", []byte("1"))},
 		"push.member":       fullAndBare[protocol.Member](),
 		"push.gap":          fullAndBare[protocol.Gap](),
@@ -330,6 +330,18 @@ func TestAsyncAPIHasTheFieldsOfTheCode(t *testing.T) {
 		}
 	}
 	same(t, "fields of commands", slices.Collect(maps.Keys(fields)), commandFields(t))
+}
+
+// messages are message pushes of every form.
+func messages() (all []protocol.Frame) {
+	p := chat.Publication{Draft: chat.Draft{Room: "lobby", From: "alice", Key: "k", Body: []byte("1")}}
+	all = append(all, protocol.Message(p), protocol.Changed(p, chat.Change{Body: p.Body}), protocol.Changed(p, chat.Change{Deleted: true}))
+	target := new(p.Target())
+	for _, about := range []chat.About{{Edits: target}, {Deletes: target}, {Describes: true}, {ReplyTo: target}, {Mentions: []chat.UserID{"bob"}}} {
+		p.About = about.String()
+		all = append(all, protocol.Message(p))
+	}
+	return all
 }
 
 // sameFields compares a schema with what the code has written, at its fullest and
@@ -440,6 +452,9 @@ func TestAsyncAPIHasTheLimitsOfTheCode(t *testing.T) {
 	}{
 		{"components.schemas.user.maxLength", chat.MaxUser},
 		{"components.schemas.key.pattern", fmt.Sprintf("^[!-~]{1,%d}$", chat.MaxKey)},
+		{"components.schemas.mentions.maxItems", protocol.MaxMentions},
+		{"components.schemas.title.maxLength", protocol.MaxTitle},
+		{"components.schemas.topic.maxLength", protocol.MaxTopic},
 		{"components.messages.history.payload.properties.limit.default", protocol.DefaultHistory},
 		{"components.messages.history.payload.properties.limit.description", fmt.Sprintf("A number above %d counts as %[1]d.", protocol.MaxHistory)},
 		{"components.messages.rooms.payload.properties.limit.default", protocol.DefaultRooms},
