@@ -21,7 +21,6 @@ var asyncAPIObjects = map[string]string{
 	"operationTrait": "title summary description security tags externalDocs bindings",
 	"reply":          "address channel messages",
 	"message":        "headers payload correlationId contentType name title summary description tags externalDocs bindings examples traits",
-	"messageTrait":   "headers correlationId contentType name title summary description tags externalDocs bindings examples",
 	"example":        "headers payload name summary",
 	"correlationId":  "location! description",
 	"parameter":      "enum default description examples location",
@@ -31,7 +30,7 @@ var asyncAPIObjects = map[string]string{
 
 // componentKinds are the sections of the components, and what stands in each.
 var componentKinds = map[string]string{
-	"operationTraits": "operationTrait", "messageTraits": "messageTrait", "messages": "message",
+	"operationTraits": "operationTrait", "messages": "message",
 	"correlationIds": "correlationId", "parameters": "parameter", "securitySchemes": "securityScheme",
 	"schemas": "", "channelBindings": "",
 }
@@ -174,12 +173,8 @@ func (d *asyncAPI) checkMessage(t *testing.T, name string) {
 			t.Errorf("%s: %v", where, err)
 		}
 	}
-	numbered := false
-	for _, trait := range d.list("components", "messages", name, "traits") {
-		trait, _ := d.follow(trait).(map[string]any)
-		correlation, _ := d.follow(trait["correlationId"]).(map[string]any)
-		numbered = runtimePlace.MatchString(fmt.Sprint(correlation["location"]))
-	}
+	correlation, _ := d.follow(d.at("components", "messages", name, "correlationId")).(map[string]any)
+	numbered := runtimePlace.MatchString(fmt.Sprint(correlation["location"]))
 	if pushed := name == "push" || strings.HasPrefix(name, "push."); numbered == pushed {
 		t.Errorf("%s: has it a correlation id? %v", where, numbered)
 	}

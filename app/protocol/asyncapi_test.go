@@ -2,6 +2,7 @@ package protocol_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
@@ -251,35 +253,85 @@ func TestAsyncAPIIsComplete(t *testing.T) {
 	same(t, "close codes", closed, closes)
 }
 
-// What stands in an inbox has the types of the document.
+// What the nodes themselves say in inboxes is a notice of the document, which has no
+// other ones but those of services.
 func TestAsyncAPIHasTheNotices(t *testing.T) {
 	d := readAsyncAPI(t)
-	var got []string
+	seen := map[string]bool{"notification": true}
+	check := func(data []byte) {
+		inbox := chat.Draft{Room: "@alice", From: "bob", Key: "k", Body: data}
+		if err := validate(d.closed, "push.message", value(t, protocol.Message(chat.Publication{Draft: inbox}).JSON())); err != nil {
+			t.Errorf("%s: %v", data, err)
+		}
+		notice, _ := value(t, data).(map[string]any)
+		seen[fmt.Sprint(notice["type"])] = true
+	}
+	source, err := os.ReadFile("notice.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`NoticeType = "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+		check(protocol.Notice{Type: protocol.NoticeType(m[1]), Room: "@alice+bob", Pos: "1-2", From: "bob"}.Data())
+	}
+	for _, draft := range befriended(t) {
+		check(draft.Body)
+	}
+
+	var types []string
 	for _, choice := range d.list("components", "schemas", "notice", "oneOf") {
 		of := choice.(map[string]any)["properties"].(map[string]any)["type"].(map[string]any)
-		if word, ok := of["const"].(string); ok {
-			got = append(got, word)
-		}
 		words, _ := of["enum"].([]any)
+		if of["const"] != nil {
+			words = append(words, of["const"])
+		}
 		for _, word := range words {
-			got = append(got, fmt.Sprint(word))
+			types = append(types, fmt.Sprint(word))
 		}
 	}
-	want := []string{"notification"} // of services, whatever else they say
-	for file, pattern := range map[string]string{
-		"notice.go": `NoticeType = "(\w+)"`,
-		filepath.Join("..", "friends", "notices.go"): `"(friend_\w+)"`,
-	} {
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(source), -1) {
-			want = append(want, m[1])
-		}
-	}
-	same(t, "types of notices", got, want)
+	same(t, "types of notices", types, slices.Collect(maps.Keys(seen)))
 }
+
+// befriended returns what two users find in their inboxes who have become friends.
+func befriended(t *testing.T) (drafts []chat.Draft) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.NewFriends(func(chat.RoomID) int { return 1 }, func(chat.RoomID, protocol.Frame) {})
+		posted := make(postbox, 9)
+		f := friends.New(store, posted, alone{}, friends.Options{Limits: friends.Limits{Max: 9, Pending: 9}}, &counters.Friends)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- f.Run(ctx) }()
+		for _, c := range []struct{ user, verb, args string }{{"alice", "request", `{"user":"bob"}`}, {"bob", "accept", `{"user":"alice"}`}} {
+			if _, err := f.Do(ctx, session.Caller{User: chat.UserID(c.user)}, c.verb, []byte(c.args)); err != nil {
+				t.Error(err)
+			}
+		}
+		synctest.Wait()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		close(posted)
+		for d := range posted {
+			drafts = append(drafts, d)
+		}
+	})
+	return drafts
+}
+
+// A postbox keeps what is posted. It implements friends.Poster.
+type postbox chan chat.Draft
+
+func (p postbox) Post(_ context.Context, d chat.Draft) (chat.Publication, error) {
+	p <- d
+	return chat.Publication{Draft: d}, nil
+}
+
+// alone is a node that others do not hear of. It implements friends.Bridge.
+type alone struct{}
+
+func (alone) Channel() string        { return "" }
+func (alone) Hears(chat.RoomID) bool { return false }
 
 // What an object may have and must have is what the code writes and reads.
 func TestAsyncAPIHasTheFieldsOfTheCode(t *testing.T) {
