@@ -554,7 +554,7 @@ func (d *asyncAPI) variants(t *testing.T, command string) iter.Seq[[]byte] {
 		true, -1, 0, 1, 1000,
 		[]string{},
 		[]int{1},
-		[]string{"bob", "carol"},
+		[]string{"bob", "carol"}, []string{"bob", "bob"},
 		map[string]any{},
 	}
 	return func(yield func([]byte) bool) {
