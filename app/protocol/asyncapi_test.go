@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -35,32 +36,45 @@ type asyncAPI struct {
 	open, closed *jsonschema.Compiler
 }
 
+// readAsyncAPI reads the document, once.
 func readAsyncAPI(t *testing.T) *asyncAPI {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "asyncapi.yaml"))
+	d, err := loadAsyncAPI()
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := func() (root map[string]any) {
-		var document any
-		if err := yaml.Unmarshal(text, &document); err != nil {
-			t.Fatal(err)
-		}
-		root, ok := value(t, marshal(t, document)).(map[string]any)
-		if !ok {
-			t.Fatal("the document is no object")
-		}
-		return root
-	}
-	d := &asyncAPI{root: read(), open: jsonschema.NewCompiler(), closed: jsonschema.NewCompiler()}
-	closed := read()
-	closeObjects(closed["components"])
-	for c, root := range map[*jsonschema.Compiler]map[string]any{d.open: d.root, d.closed: closed} {
-		if err := c.AddResource("asyncapi.json", root); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return d
+}
+
+var loadAsyncAPI = sync.OnceValues(func() (*asyncAPI, error) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "asyncapi.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	d := &asyncAPI{open: jsonschema.NewCompiler(), closed: jsonschema.NewCompiler()}
+	if d.root, err = parse(text); err != nil {
+		return nil, err
+	}
+	closed, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	closeObjects(closed["components"])
+	return d, errors.Join(d.open.AddResource("asyncapi.json", d.root), d.closed.AddResource("asyncapi.json", closed))
+})
+
+// parse reads YAML as the validator reads JSON.
+func parse(text []byte) (root map[string]any, err error) {
+	if err := yaml.Unmarshal(text, &root); err != nil {
+		return nil, err
+	}
+	j, err := json.Marshal(root)
+	if err != nil {
+		return nil, err
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(j))
+	root, _ = v.(map[string]any)
+	return root, err
 }
 
 // value reads JSON as the validator wants it.
@@ -554,7 +568,8 @@ func (d *asyncAPI) variants(t *testing.T, command string) iter.Seq[[]byte] {
 		true, -1, 0, 1, 1000,
 		[]string{},
 		[]int{1},
-		[]string{"bob", "carol"}, []string{"bob", "bob"},
+		[]string{"bob", "carol"},
+		[]string{"bob", "bob"},
 		map[string]any{},
 	}
 	return func(yield func([]byte) bool) {
