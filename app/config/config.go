@@ -196,7 +196,7 @@ var Knobs = []Knob{
 	{"service.requests", 500, 0, "Requests that one service may make of this node's HTTP API each second, over time; more are answered with 429, and when to try again. 0: no limit."},
 	{"service.messages", 5000, 0, "Messages that one service may send over this node each second, over time, each user of a notification counted. 0: no limit."},
 	{"service.burst", 5 * time.Second, time.Second, "How long what a service did not ask for adds up: so many seconds' worth of each rate may come at once."},
-	{"service.in_flight", 64, 1, "Requests of services that this node works on at once; more are answered with 503. Each may take a few MiB. Lower it to leave sockets more of the processor."},
+	{"service.in_flight", 64, 1, "Requests of services that this node works on at once, half of them of one service at the most; more are answered with 503. Each may take a few MiB. Lower it to leave sockets more of the processor."},
 	{"room.max", 50000, 3, "Rooms that this node has open at once, the nodes' own among them. Beyond it the room that is empty longest is closed; when somebody is in each, joins of others are refused. An empty room takes about 1 kB."},
 	{"room.window", 256, 1, "Messages of each room kept in memory. Raise it when many come back after long absences."},
 	{"room.window_budget", int64(256 << 20), 1, "Bytes that all windows of the node may take together; beyond it the least used shrink."},

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -18,11 +19,18 @@ type Rates struct {
 	Burst              time.Duration // how long what was not asked for adds up
 }
 
-// A caller is what a service has left.
-type caller struct{ requests, messages budget }
+// A caller is what a service has left, and how many of its requests are worked on.
+type caller struct {
+	requests, messages budget
+	working            atomic.Int64
+}
 
-// callers are the services that have called lately. One that has all of its
-// budgets is forgotten: a fresh one is the same.
+// idle says that a fresh caller would be the same.
+func (c *caller) idle() bool {
+	return c.requests.full() && c.messages.full() && c.working.Load() == 0
+}
+
+// callers are the services that have called lately. One that is idle is forgotten.
 type callers struct {
 	// Static after construction.
 	rates Rates
@@ -44,7 +52,7 @@ func (s *callers) of(service chat.UserID) *caller {
 		if len(s.all) >= s.sweepAt {
 			s.sweep()
 		}
-		c = &caller{newBudget("requests", s.rates.Requests, s.rates.Burst), newBudget("messages", s.rates.Messages, s.rates.Burst)}
+		c = &caller{requests: newBudget("requests", s.rates.Requests, s.rates.Burst), messages: newBudget("messages", s.rates.Messages, s.rates.Burst)}
 		s.all[service] = c
 	}
 	return c
@@ -52,7 +60,7 @@ func (s *callers) of(service chat.UserID) *caller {
 
 func (s *callers) sweep() {
 	for service, c := range s.all {
-		if c.requests.full() && c.messages.full() {
+		if c.idle() {
 			delete(s.all, service)
 		}
 	}

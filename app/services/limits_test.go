@@ -129,20 +129,26 @@ func (s *scene) slowed() *slow {
 }
 
 // A node works on so many requests at once and refuses the next, so that no flood of
-// them takes the processor from the sockets. Strangers take no place.
+// them takes the processor from the sockets. Half of the places are for other
+// services; strangers take none.
 func TestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := play(t)
 		h := s.slowed()
 		var asked sync.WaitGroup
-		for range s.opts.InFlight {
-			asked.Go(func() { s.ask("POST", "/api/rooms/lobby/messages", `{"data":1}`).says(`{"pos":"1-0"}`) })
+		for _, service := range []string{"billing", "shop"} {
+			for range s.opts.InFlight / 2 {
+				asked.Go(func() {
+					s.ask("POST", "/api/rooms/lobby/messages", `{"data":1}`, "Authorization: Bearer "+service+" publish").says(`{"pos":"1-0"}`)
+				})
+			}
+			synctest.Wait()
+			s.ask("POST", "/api/rooms/lobby/messages", `{"data":1}`, "Authorization: Bearer "+service+" publish").refused(http.StatusServiceUnavailable, "unavailable")
 		}
-		synctest.Wait()
-		s.ask("POST", "/api/rooms/lobby/messages", `{"data":1}`).refused(http.StatusServiceUnavailable, "unavailable")
+		s.ask("POST", "/api/rooms/lobby/messages", `{"data":1}`, "Authorization: Bearer third publish").refused(http.StatusServiceUnavailable, "unavailable")
 		s.ask("POST", "/api/rooms/lobby/messages", `{"data":1}`, "Authorization: Bearer alice").refused(http.StatusForbidden, "forbidden")
-		if got := s.counted("chatring_api_rate_limited_total", "in_flight"); got != 1 {
-			t.Errorf("%v refusals counted, want 1", got)
+		if got := s.counted("chatring_api_rate_limited_total", "in_flight"); got != 3 {
+			t.Errorf("%v refusals counted, want 3", got)
 		}
 		close(h.goOn)
 		asked.Wait()

@@ -1,6 +1,7 @@
 package services
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -66,7 +67,7 @@ const errTooLarge = "the body has more than 1 MiB: send less at once"
 // decode reads one JSON object, and nothing behind it. Fields that nobody knows are
 // refused: one that was meant otherwise would be lost in silence.
 func decode(body []byte, v any) *refusal {
-	d := json.NewDecoder(strings.NewReader(string(body)))
+	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
 	if err == nil {

@@ -57,7 +57,8 @@ type Revoked interface {
 type Options struct {
 	// Rates are what each service may ask of this node.
 	Rates Rates
-	// InFlight is how many requests are worked on at once; others are refused.
+	// InFlight is how many requests are worked on at once, half of them of one
+	// service; others are refused.
 	InFlight int
 	// MaxData is how many bytes the data of one message may have.
 	MaxData int
@@ -185,17 +186,36 @@ func (a *API) answer(c *call, rt route) (any, *refusal) {
 		a.count.RateLimited.WithLabelValues("requests").Inc()
 		return nil, later(http.StatusTooManyRequests, protocol.RateLimited, "more requests than this service may make: wait, and try again", wait)
 	}
-	select {
-	case a.busy <- struct{}{}:
-		defer func() { <-a.busy }()
-	default:
+	if !a.begin(c.caller) {
 		a.count.RateLimited.WithLabelValues("in_flight").Inc()
 		return nil, unavailable("this node works on as many requests as it may: try again")
 	}
+	defer a.end(c.caller)
 	var cancel context.CancelFunc
 	c.ctx, cancel = context.WithTimeout(c.r.Context(), a.opts.Timeout)
 	defer cancel()
 	return rt.serve(a, c)
+}
+
+// begin takes a place for a request, if there is one. Half of the places are for
+// other services.
+func (a *API) begin(c *caller) bool {
+	if c.working.Add(1) > int64(max(1, a.opts.InFlight/2)) {
+		c.working.Add(-1)
+		return false
+	}
+	select {
+	case a.busy <- struct{}{}:
+		return true
+	default:
+		c.working.Add(-1)
+		return false
+	}
+}
+
+func (a *API) end(c *caller) {
+	<-a.busy
+	c.working.Add(-1)
 }
 
 // identify says which service asks.
