@@ -3,6 +3,7 @@ package chat
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -103,14 +104,16 @@ func (a About) spell(spell func(Target) wireTarget) string {
 		w := spell(*t)
 		return &w
 	}
-	j, err := json.Marshal(wireAbout{target(a.Edits), target(a.Deletes), a.Describes, target(a.ReplyTo), a.Mentions})
-	if err != nil {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // what names may have is no HTML, and would take six times the bytes
+	if err := e.Encode(wireAbout{target(a.Edits), target(a.Deletes), a.Describes, target(a.ReplyTo), a.Mentions}); err != nil {
 		panic("chat: " + err.Error()) // texts and numbers
 	}
-	if string(j) == "{}" {
-		return ""
+	if j := strings.TrimSuffix(b.String(), "\n"); j != "{}" {
+		return j
 	}
-	return string(j)
+	return ""
 }
 
 func (t Target) wire() wireTarget {

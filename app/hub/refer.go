@@ -101,20 +101,6 @@ func (r *room) find(ctx context.Context, pos chat.Position) (chat.Publication, e
 	return found[0], nil
 }
 
-// A description is what a room is about, and where in the log somebody said so.
-type description struct {
-	protocol.Description
-	said chat.Position
-}
-
-// describe notes what the room is about, unless that is older than what is known.
-// The lock is held.
-func (r *room) describe(c chat.Change) {
-	if r.about.said.Before(c.Position) {
-		r.about = description{protocol.ParseDescription(c.Body), c.Position}
-	}
-}
-
 // refer takes in what the publication that has just been kept says about others,
 // and returns by how many bytes the window grew. The lock is held.
 func (r *room) refer(p chat.Publication) (grown int64) {
@@ -123,7 +109,7 @@ func (r *room) refer(p chat.Publication) (grown int64) {
 	case err != nil: // somebody has written it into the log by hand
 		return 0
 	case about.Describes:
-		r.describe(chat.Change{Position: p.Position, Body: p.Body})
+		r.about = protocol.ParseDescription(p.Body)
 		return 0
 	}
 	return r.window.refer(p, about)

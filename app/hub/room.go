@@ -36,7 +36,7 @@ type room struct {
 	watching bool          // an append was given up, and may still land
 	lingers  *list.Element // its place among the hub's empty rooms; nil or stale unless it is empty
 	expected int           // joins under way: for them the room stays
-	about    description
+	about    protocol.Description
 	gone     bool // taken out of the hub
 
 	// Guarded by mu, too: see catchUp.
@@ -68,7 +68,7 @@ func (r *room) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.looked = arrivals
-	r.describe(about)
+	r.about = protocol.ParseDescription(about.Body) // what the tail says of it comes behind that
 	for _, p := range tail {
 		r.keep(p, protocol.Message(p))
 	}

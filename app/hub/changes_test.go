@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/chattest"
@@ -89,4 +90,28 @@ func TestRedisKeepsLatestState(t *testing.T) {
 	if got := history(t, four, all); !strings.Contains(got, `"data":"A"`) || strings.Contains(got, `"data":"b"`) || strings.Contains(got, `"data":"B"`) {
 		t.Errorf("after the loss history is %s", got)
 	}
+}
+
+// Other nodes bring back what was deleted behind its deletion: it is answered as
+// deleted all the same.
+func TestDeletionMayComeFirst(t *testing.T) {
+	inLobby(t, options, func(s *scene) {
+		s.say("before")
+		other := s.cluster.Node("2222")
+		lost := chat.Publication{Draft: chat.Draft{Room: "lobby", From: "bob", Key: "lost", Body: []byte(`"ugly"`)}, At: time.Now().Add(-time.Hour)}
+		target := lost.Target()
+		deletion := chat.Publication{
+			Draft: chat.Draft{Room: "lobby", From: "bob", Key: "gone", Body: []byte("null"), About: chat.About{Deletes: &target}.String()},
+			At:    time.Now(),
+		}
+		for _, p := range []chat.Publication{deletion, lost} {
+			if _, err := other.Restore(s.Context(), p, chat.Position{}); err != nil {
+				s.Fatal(err)
+			}
+		}
+		s.settle()
+		if got := history(s.T, s.hub, hub.Range{Limit: 9}); strings.Contains(got, "ugly") || !strings.Contains(got, `"key":"lost"`) {
+			s.Errorf("history is %s", got)
+		}
+	})
 }
