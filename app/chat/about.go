@@ -97,6 +97,9 @@ func (a About) Lasting() string {
 }
 
 func (a About) spell(spell func(Target) wireTarget) string {
+	if a.IsMessage() && a.ReplyTo == nil && len(a.Mentions) == 0 {
+		return ""
+	}
 	target := func(t *Target) *wireTarget {
 		if t == nil {
 			return nil
@@ -110,10 +113,7 @@ func (a About) spell(spell func(Target) wireTarget) string {
 	if err := e.Encode(wireAbout{target(a.Edits), target(a.Deletes), a.Describes, target(a.ReplyTo), a.Mentions}); err != nil {
 		panic("chat: " + err.Error()) // texts and numbers
 	}
-	if j := strings.TrimSuffix(b.String(), "\n"); j != "{}" {
-		return j
-	}
-	return ""
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func (t Target) wire() wireTarget {

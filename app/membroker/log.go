@@ -37,6 +37,9 @@ type kept struct {
 
 // digest tells what is said under a sender's key apart.
 func digest(d chat.Draft, about chat.About) [sha256.Size]byte {
+	if d.About == "" {
+		return sha256.Sum256(d.Body)
+	}
 	return sha256.Sum256(append([]byte(about.Lasting()+" "), d.Body...))
 }
 

@@ -46,15 +46,26 @@ func (s *Session) open(ctx context.Context, room chat.RoomID, at chat.Position) 
 // deliver failed is sent again under its key, and delivered then. What has been
 // delivered before is not doubled, because its key in the inbox says so.
 func (s *Session) deliver(ctx context.Context, p chat.Publication, mentions []chat.UserID) error {
-	if peer, direct := p.Room.Peer(s.user); direct {
-		return together(
-			func() error { return s.converse(ctx, p, peer) },
-			func() error { return s.notify(ctx, protocol.NoticeDirect, p, peer) },
-		)
+	peer, direct := p.Room.Peer(s.user)
+	switch {
+	case direct:
+		return s.deliverTo(ctx, p, peer)
+	case len(mentions) > 0:
+		return s.name(ctx, p, mentions)
 	}
-	if len(mentions) == 0 {
-		return nil
-	}
+	return nil
+}
+
+// deliverTo lets the other one of a direct room know.
+func (s *Session) deliverTo(ctx context.Context, p chat.Publication, peer chat.UserID) error {
+	return together(
+		func() error { return s.converse(ctx, p, peer) },
+		func() error { return s.notify(ctx, protocol.NoticeDirect, p, peer) },
+	)
+}
+
+// name tells those of the users who are named in a room that keep it.
+func (s *Session) name(ctx context.Context, p chat.Publication, mentions []chat.UserID) error {
 	named, err := s.limits.Bookmarks.Keepers(ctx, p.Room, mentions)
 	if err != nil {
 		return err
