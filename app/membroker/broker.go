@@ -72,8 +72,12 @@ func (b *Broker) publish(p chat.Publication) {
 	}
 	b.cluster.bridged++
 	for _, node := range heard {
-		node.hear(func(s chat.Sink) { s.Publication(p) })
+		node.hear(hearing(p))
 	}
+}
+
+func hearing(p chat.Publication) func(chat.Sink) {
+	return func(s chat.Sink) { s.Publication(p) }
 }
 
 // ReadAfter implements chat.Broker.
