@@ -300,7 +300,7 @@ func (q *Queue) turn(ctx context.Context, after string, more bool) (t turn, err 
 	defer q.mu.Unlock()
 	q.stats.Waiting, q.stats.Pending = t.waiting, t.pending
 	if t.reads > 0 {
-		q.until = asked.Add(t.reads)
+		q.until = asked.Add(t.reads - o.Lease/20) // no two clocks run alike
 	}
 	return t, nil
 }
@@ -453,6 +453,9 @@ func (q *Queue) try(ctx context.Context, e *entry) (err error, fair bool) { //no
 	end, until := time.Now().Add(q.options.Lease/2), q.readsUntil()
 	if fair = end.Before(until); !fair {
 		end = until
+	}
+	if time.Until(end) <= 0 {
+		return context.DeadlineExceeded, false
 	}
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
