@@ -116,6 +116,7 @@ func (n *node) queueOnRedis(w *hooks.Webhooks) hooks.Directory {
 	queue := n.store.Queue(redisstore.QueueOptions{
 		Name: redisstore.WebhooksName, Node: c.APPID, Handle: w.Handle, Lanes: hooks.Lanes, Poison: hooks.ErrHopeless,
 		InFlight: c.Hooks.Concurrency, Lease: 2 * hooks.HandleWithin,
+		Attempts: 1000, // it is Handle that gives up; an event is not what nodes die of
 		Longest: 256<<10 + 2*c.Gateway.MaxMessage, Kept: setAside,
 	})
 	n.teller.deliver = queue.Run

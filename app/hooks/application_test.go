@@ -32,7 +32,7 @@ var (
 )
 
 // secretFile writes secrets, one a line.
-func secretFile(t *testing.T, secrets ...string) string {
+func secretFile(t testing.TB, secrets ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secrets")
 	if err := os.WriteFile(path, []byte(strings.Join(secrets, "\n")+"\n"), 0o600); err != nil {
