@@ -115,9 +115,9 @@ func (n *node) queueOnRedis(w *hooks.Webhooks) hooks.Directory {
 	c := n.config
 	queue := n.store.Queue(redisstore.QueueOptions{
 		Name: redisstore.WebhooksName, Node: c.APPID, Handle: w.Handle, Lanes: hooks.Lanes, Poison: hooks.ErrHopeless,
-		InFlight: c.Hooks.Concurrency, Lease: 2 * hooks.HandleWithin,
-		Attempts: 1000, // it is Handle that gives up; an event is not what nodes die of
-		Longest: 256<<10 + 2*c.Gateway.MaxMessage, Kept: setAside,
+		InFlight: c.Hooks.Concurrency, Lease: 2 * hooks.HandleWithin, Kept: setAside,
+		Longest:  256<<10 + 2*c.Gateway.MaxMessage,
+		Attempts: 1000, // it is Handle that gives up: an event is not what nodes die of
 	})
 	n.teller.deliver = queue.Run
 	n.count.WatchQueue(redisstore.WebhooksName, func() metrics.Queue { return metrics.Queue(queue.Stats()) })
