@@ -150,6 +150,7 @@ func TestApplicationIsAway(t *testing.T) {
 					q.Add(said("lobby", fmt.Sprint(i)))
 				}
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				asked := len(app.heard(t))
 				if asked < 60 || asked > 240 {
 					t.Errorf("asked %d times within an hour, want it to be about every half a minute", asked)
