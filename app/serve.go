@@ -211,11 +211,13 @@ func build(c config.Config) (*node, error) {
 	serving.Handle("/ws/", n.gateway.Handler())
 	probes := api.Serving(c.APPID, n.health)
 	serving.Handle("/healthz", probes)
-	serving.Handle("/shard/", probes)
 	if c.Serves("api") {
 		serving.Handle("/api/", n.newServices(authenticator, logouts).Handler())
 	}
-	serving.Handle("/", web.Handler())
+	if c.Serves("chat") { // others are not on the ring, and no way around HAProxy
+		serving.Handle("/shard/", probes)
+		serving.Handle("/", web.Handler())
+	}
 	n.serving = newServer(serving)
 	if c.Ops.Listen != "" {
 		n.ops = newServer(api.Operators(n.health, count, n.logout))
