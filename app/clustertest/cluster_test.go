@@ -69,6 +69,7 @@ func TestCluster(t *testing.T) {
 		{"the ring is the one that is written down", ringIsGolden},
 		{"nodes have their timer slack", nodesSlacken},
 		{"a room's members share a node", membersShareNode},
+		{"a direct room has a home", directRoomHasHome},
 		{"rooms on one node cause no pub/sub", oneNodeNoPubSub},
 		{"a room on two nodes has one order", twoNodesOneOrder},
 		{"a log that comes back older is healed", olderLogIsHealed},

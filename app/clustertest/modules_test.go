@@ -96,6 +96,23 @@ func TestFriendsMove(t *testing.T) {
 	c.noRaces()
 }
 
+// A direct room is at home where HAProxy says, for those who come and for nodes
+// that ask.
+func directRoomHasHome(t *testing.T, c *Cluster) {
+	for n := range 5 {
+		room := fmt.Sprintf("@alice+u=7C%d=40x.org", n)
+		home := c.Shard(room)
+		for _, user := range []string{"alice", fmt.Sprintf("u%%7C%d%%40x.org", n)} {
+			if cl := c.Dial(c.Front(), "/ws/chat/"+room+"?user="+user); cl.Shard != home {
+				t.Errorf("%s: %s is on %s, and its home is %s", room, user, cl.Shard, home)
+			}
+		}
+		if _, body := c.get(fmt.Sprintf("http://127.0.0.1:%d/shard/%s", c.port+98, room), nil); !strings.Contains(string(body), `"shard":"`+home+`"`) {
+			t.Errorf("%s: nodes are told %s, and its home is %s", room, body, home)
+		}
+	}
+}
+
 // copyOfConfig is a haproxy.cfg to edit.
 func copyOfConfig(t *testing.T) string {
 	t.Helper()
