@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -82,28 +80,15 @@ func TestAsyncAPIHasTheErrorsOfTheCode(t *testing.T) {
 			}
 		})
 	}
-	for _, code := range renewals(t) {
-		seen["auth"][code] = true
+	for _, name := range inGateway(t, "conn.go", `Code: protocol\.(\w+)`) { // which answers auth
+		seen["auth"][strings.ToLower(inWord.ReplaceAllString(name, "${1}_$2"))] = true
 	}
 	for _, command := range commands {
 		same(t, "errors of "+command, d.errors(command), slices.Collect(maps.Keys(seen[command])))
 	}
 }
 
-// renewals are the errors with which the gateway answers auth.
-func renewals(t *testing.T) (codes []string) {
-	t.Helper()
-	source, err := os.ReadFile(filepath.Join("..", "gateway", "conn.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, body, _ := strings.Cut(string(source), ") Renew(")
-	body, _, _ = strings.Cut(body, "\n}")
-	for _, m := range regexp.MustCompile(`Code: protocol\.(\w+)`).FindAllStringSubmatch(body, -1) {
-		codes = append(codes, strings.ToLower(regexp.MustCompile("([a-z])([A-Z])").ReplaceAllString(m[1], "${1}_$2")))
-	}
-	return codes
-}
+var inWord = regexp.MustCompile("([a-z])([A-Z])")
 
 // elsewhere returns the examples of a command, as they are and in other rooms.
 func (d *asyncAPI) elsewhere(t *testing.T, command string) (frames [][]byte) {

@@ -843,7 +843,7 @@ func (c *conversation) heard(client, frame string) {
 }
 
 // The answers that refuse a socket are those of docs/protocol.md, and the addresses
-// are the gateway's.
+// and what they ask for are the gateway's.
 func TestAsyncAPIDescribesTheDoor(t *testing.T) {
 	d := readAsyncAPI(t)
 	normative, err := os.ReadFile(filepath.Join("..", "..", "docs", "protocol.md"))
@@ -868,16 +868,24 @@ func TestAsyncAPIDescribesTheDoor(t *testing.T) {
 	}
 	same(t, "codes of refusals", slices.Compact(codes), want)
 
-	gateway, err := os.ReadFile(filepath.Join("..", "gateway", "gateway.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var addresses, served []string
+	var addresses []string
 	for name := range d.object("channels") {
 		addresses = append(addresses, fmt.Sprint(d.at("channels", name, "address")))
 	}
-	for _, m := range regexp.MustCompile(`"(/ws/[^"]*)"`).FindAllStringSubmatch(string(gateway), -1) {
-		served = append(served, m[1])
+	same(t, "addresses", addresses, inGateway(t, "gateway.go", `"(/ws/[^"]*)"`))
+	query := d.object("components", "schemas", "handshakeQuery", "properties")
+	same(t, "fields of the query", slices.Collect(maps.Keys(query)), inGateway(t, "admit.go", `q(?:uery)?\.Get\("(\w+)"\)|"(\w+)": +func\(b bool\)`))
+}
+
+// inGateway returns what a pattern finds in the gateway's code.
+func inGateway(t *testing.T, file, pattern string) (found []string) {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join("..", "gateway", file))
+	if err != nil {
+		t.Fatal(err)
 	}
-	same(t, "addresses", addresses, served)
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(source), -1) {
+		found = append(found, strings.Join(m[1:], ""))
+	}
+	return found
 }
