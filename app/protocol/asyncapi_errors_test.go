@@ -49,6 +49,7 @@ func moments() []moment {
 		{limit: func(l *session.Limits) { l.InboxOnly = true }},
 		{limit: func(l *session.Limits) { l.Bookmarks = nowhere{} }},
 		{limit: func(l *session.Limits) { l.Rates = session.Rates{Messages: 1, Burst: time.Millisecond} }},
+		{joined: in, limit: func(l *session.Limits) { l.Authorizer = application{} }},
 		{joined: in, limit: func(l *session.Limits) { l.Contacts = refusing{because: &protocol.Error{Code: protocol.Forbidden}} }},
 		{joined: in, limit: func(l *session.Limits) { l.Contacts = refusing{because: chat.ErrUnavailable} }},
 	}
@@ -210,6 +211,17 @@ type refusing struct {
 }
 
 func (r refusing) MayWrite(context.Context, chat.UserID, chat.UserID) error { return r.because }
+
+// application refuses whatever it is asked. It implements session.Authorizer.
+type application struct{}
+
+func (application) AuthorizeJoin(context.Context, chat.UserID, string, chat.RoomID, bool) error {
+	return &protocol.Error{Code: protocol.Forbidden}
+}
+
+func (application) AuthorizePublish(context.Context, chat.Draft, string) ([]byte, error) {
+	return nil, &protocol.Error{Code: protocol.Unavailable}
+}
 
 // nowhere keeps no rooms. It implements bookmarks.Store.
 type nowhere struct {
