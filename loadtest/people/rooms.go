@@ -57,8 +57,11 @@ func rooms(ctx context.Context, args []string, out io.Writer) error {
 						Unread int `json:"unread"`
 					} `json:"rooms"`
 				}
-				if err := json.Unmarshal(answer, &list); err != nil || len(list.Rooms) != *kept || list.Rooms[0].Unread != 1 {
-					return fmt.Errorf("%.200s is no list of %d rooms with one unread message each (%v)", answer, *kept, err)
+				if err := json.Unmarshal(answer, &list); err != nil {
+					return fmt.Errorf("the answer to rooms: %w", err)
+				}
+				if len(list.Rooms) != *kept || list.Rooms[0].Unread != 1 {
+					return fmt.Errorf("%.200s is no list of %d rooms with one unread message each", answer, *kept)
 				}
 				mu.Lock()
 				times = append(times, took)
