@@ -82,7 +82,7 @@ func freePorts(t *testing.T) int {
 	t.Helper()
 	for base := 21000 + 200*(os.Getpid()%20); base < 32000; base += 200 {
 		free := true
-		for _, offset := range []int{0, 1, 2, 3, 4, 90, 98, 99, 101, 102, 103, 104} {
+		for _, offset := range []int{0, 1, 2, 3, 4, 21, 22, 90, 98, 99, 101, 102, 103, 104, 121, 122} {
 			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+offset))
 			if err != nil {
 				free = false
