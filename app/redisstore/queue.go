@@ -282,14 +282,14 @@ func (q *Queue) turn(ctx context.Context, after string, more bool) (t turn, err 
 	}
 	o := &q.options
 	q.mu.Lock()
-	count, bytes := o.InFlight-q.entries, o.InFlightBytes-q.bytes
+	known, count, bytes := q.entries, o.InFlight-q.entries, o.InFlightBytes-q.bytes
 	q.mu.Unlock()
 	if !more || bytes <= 0 {
 		count = 0
 	}
 	asked := time.Now()
 	reply, err := q.store.run(ctx, queueTakeScript, []string{q.key, q.readerKey()},
-		queueGroup, q.me, o.Lease.Milliseconds(), count, bytes, o.Longest, maxEntryFields, after)
+		queueGroup, q.me, o.Lease.Milliseconds(), count, bytes, o.Longest, maxEntryFields, after, known)
 	if err != nil {
 		return t, err
 	}

@@ -13,6 +13,8 @@
 --       8 after        "" to read what nobody has been given yet; else the ID
 --                     from which on pending entries are taken over, as XPENDING
 --                     understands it
+--       9 how many entries the consumer has that are pending: if there are more, an
+--         answer with some was lost, and nothing new comes before them
 -- Answers { for how long the consumer may read, in milliseconds, 0 if another
 -- reads; how many entries nobody has been given yet; how many are pending; what to
 -- say as "after" the next time; entries }. An entry is { ID, how often it was
@@ -25,7 +27,7 @@
 local stream, reader = KEYS[1], KEYS[2]
 local group, me, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, bytes, longest, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local after = ARGV[8]
+local after, known = ARGV[8], tonumber(ARGV[9])
 
 -- The group is made before its first entry is read, and again after a FLUSHALL;
 -- from 0, so that nothing is overlooked that was added meanwhile.
@@ -65,6 +67,9 @@ local function take(id, fields, given, other)
 end
 
 if after == '' then
+  if redis.call('XPENDING', stream, group)[1] > known then
+    count = 0
+  end
   while #entries < count and taken < bytes do
     local new = redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', 1, 'STREAMS', stream, '>')
     if not new then

@@ -674,6 +674,22 @@ func TestQueueLostAnswer(t *testing.T) {
 	q.onceInOrder(200)
 }
 
+// So they are when more waits than a node takes at once.
+func TestQueueLostAnswerOfMany(t *testing.T) {
+	t.Parallel()
+	r := startGuarded(t)
+	q := newQueueTest(t, r)
+	proxy := chattest.StartProxy(t, r.Addr)
+	n := q.queueAt(asNode(&chattest.Redis{Addr: proxy.Addr}), redisstore.QueueOptions{Lanes: lanes, InFlight: 10, Lease: time.Minute})
+	run(t, n)
+	for i := range 5 {
+		q.add(100*i+1, 100*i+100)
+		<-proxy.DropReply("evalsha")
+		wait(t, "all that was added", q.isEmpty)
+	}
+	q.onceInOrder(500)
+}
+
 // A queue in which nothing happens is looked at without writing to the disk.
 func TestQueueIdle(t *testing.T) {
 	t.Parallel()
