@@ -270,6 +270,7 @@ func TestQueueKilledReader(t *testing.T) {
 	run(t, next)
 	wait(t, "the next", q.isEmpty)
 	q.onceInOrder(40)
+	wait(t, "the next to count that", func() bool { return next.Stats().Handled >= 40 })
 	if s := next.Stats(); s.TakenOver != 20 || s.Handled != 40 || s.SetAside != 0 {
 		t.Errorf("the next one counts %+v", s)
 	}
