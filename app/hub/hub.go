@@ -142,6 +142,8 @@ type Join struct {
 	Receiver Receiver
 	// Watch makes a read-only member that does not count as present.
 	Watch bool
+	// Unseen keeps from the others that this one comes and goes.
+	Unseen bool
 	// SignalEvery is how often the member may signal; of those in between only
 	// the last is passed on. 0: each is.
 	SignalEvery time.Duration

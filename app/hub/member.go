@@ -20,6 +20,7 @@ type Member struct {
 	joinedAt chat.Position
 	mute     bool // does not hear its own publications
 	watch    bool
+	unseen   bool          // the others are not told that it comes and goes
 	every    time.Duration // between two signals
 
 	// Guarded by room.mu.

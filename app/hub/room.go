@@ -131,7 +131,7 @@ func (r *room) join(j Join) *Member {
 	r.used = time.Now()
 	m := &Member{
 		room: r, to: j.Receiver, user: j.User, at: len(r.members), joinedAt: r.gate.last,
-		mute: j.Mute, events: j.Members, watch: j.Watch, every: j.SignalEvery, heard: r.out.told,
+		mute: j.Mute, events: j.Members, watch: j.Watch, unseen: j.Unseen, every: j.SignalEvery, heard: r.out.told,
 	}
 	joined := protocol.Joined{Room: r.id, Pos: r.gate.last.String(), Title: r.about.Title, Topic: r.about.Topic}
 	var missed []entry

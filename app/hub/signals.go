@@ -74,7 +74,7 @@ func (m *Member) tellOthers(f protocol.Frame) {
 // announce tells who has come or gone, unless another session of the same user
 // is here, as it is in an inbox. The room's lock is held.
 func (r *room) announce(m *Member, event string) {
-	if m.watch || r.inbox || len(r.members)-r.watchers > maxAnnounced || r.hasOther(m) {
+	if m.watch || m.unseen || r.inbox || len(r.members)-r.watchers > maxAnnounced || r.hasOther(m) {
 		return
 	}
 	f := protocol.Member{Room: r.id, User: m.user, Event: event}.Frame()

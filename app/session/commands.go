@@ -162,7 +162,8 @@ func (s *Session) join(ctx context.Context, room chat.RoomID, o protocol.Options
 		Options: o, User: s.user, Receiver: s, SignalEvery: s.limits.SignalEvery,
 		Watch: s.watch && !inbox, // a watcher's inbox is as much the user's as any
 	}
-	j.Members = j.Members && chat.AccessOf(s.user, s.rights, room) >= chat.Read && s.mayReach(ctx, room) == nil
+	j.Unseen = s.mayReach(ctx, room) != nil
+	j.Members = j.Members && chat.AccessOf(s.user, s.rights, room) >= chat.Read && !j.Unseen
 	if !s.mayRecover() {
 		j.Since = nil
 	}

@@ -182,6 +182,43 @@ func TestBlockedDirectRoom(t *testing.T) {
 	})
 }
 
+// Strangers may not write to each other, in neither direction.
+type strangers map[chat.UserID]bool
+
+func (s strangers) MayWrite(_ context.Context, from, to chat.UserID) error {
+	if s[from] || s[to] {
+		return errBlocked
+	}
+	return nil
+}
+
+func (s strangers) MayName(ctx context.Context, from, to chat.UserID) error {
+	return s.MayWrite(ctx, from, to)
+}
+
+// Who was in the direct room when the other one ended it does not hear when that one
+// comes again.
+func TestMembersOfAnEndedDirectRoom(t *testing.T) {
+	inHouse(t, func(h *house) {
+		no := strangers{}
+		h.limits.Contacts = no
+		alice, bob := h.enter("alice", chat.AllRights{}), h.enter("bob", chat.AllRights{})
+		alice.ask(`{"cmd":"join","user":"bob","members":true}`)
+		bob.ask(`{"cmd":"join","user":"alice"}`)
+		bob.ask(`{"cmd":"leave","room":"@alice+bob"}`)
+		before := alice.heard(`{"push":"member"`)
+		if len(before) != 2 {
+			t.Errorf("of a friend alice heard %v", before)
+		}
+		no["bob"] = true
+		bob.ask(`{"cmd":"join","user":"alice"}`)
+		bob.ask(`{"cmd":"leave","room":"@alice+bob"}`)
+		if heard := alice.heard(`{"push":"member"`); len(heard) != len(before) {
+			t.Errorf("alice heard %v", heard[len(before):])
+		}
+	})
+}
+
 // A full list of rooms keeps nobody from being written to.
 func TestDirectMessageToAFullList(t *testing.T) {
 	inHouse(t, func(h *house) {
