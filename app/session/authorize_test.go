@@ -67,6 +67,27 @@ func TestApplicationHasTheLastWord(t *testing.T) {
 	}
 }
 
+// A list of rooms says what they are about, so a room comes there only if the
+// application lets the user join it.
+func TestApplicationHasTheLastWordOnLists(t *testing.T) {
+	app := &application{}
+	inHouse(t, func(h *house) {
+		h.limits.Authorizer = app
+		alice := h.enter("alice", chat.AllRights{}, "lobby")
+		alice.wants(`{"error":{"code":"forbidden","message":"hush"}}`, `{"cmd":"read","room":"secret","pos":"0-0"}`)
+		for _, room := range []string{"team", "lobby", "@alice"} {
+			alice.wants(`{"ok":{"pos":"0-0"}}`, `{"cmd":"read","room":%q,"pos":"0-0"}`, room)
+		}
+		if page := alice.rooms(); len(page.Rooms) != 3 {
+			t.Errorf("alice's rooms are %v", page.Rooms)
+		}
+	})
+	want := []string{"join alice 16 secret false", "join alice 16 team false"}
+	if got := fmt.Sprint(app.asked); got != fmt.Sprint(want) {
+		t.Errorf("asked %s, want %s", got, want)
+	}
+}
+
 // An edit says something, too, so the application has the last word on it.
 func TestApplicationHasTheLastWordOnEdits(t *testing.T) {
 	play(t, session.Limits{Outbox: 1 << 20, Authorizer: &application{}}, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {

@@ -25,6 +25,11 @@ func (s *Session) runRead(ctx context.Context, c protocol.Command, r protocol.Re
 	if !s.mayRead(c.Room) {
 		return protocol.Frame{}, forbidden("the token does not allow to read this room")
 	}
+	if s.member(c.Room) == nil {
+		if err := s.mayJoin(ctx, c.Room); err != nil {
+			return protocol.Frame{}, err
+		}
+	}
 	at, moved, err := s.limits.Bookmarks.Mark(ctx, s.user, c.Room, r.Pos, s.limits.RoomList)
 	if err != nil {
 		return protocol.Frame{}, err
