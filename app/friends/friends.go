@@ -124,6 +124,9 @@ func (f *Friends) Do(ctx context.Context, by session.Caller, verb string, args [
 	return nil, errUnknown
 }
 
+// Dear implements session.Module: the whole list is looked at.
+func (f *Friends) Dear(verb string) bool { return verb == "list" || verb == "status" }
+
 // listed is the answer to list.
 type listed struct {
 	Friends []protocol.Friend `json:"friends"`

@@ -18,6 +18,8 @@ type Module interface {
 	// whole command, and is not kept. Errors are a *protocol.Error, or as for other
 	// commands. Do may be called concurrently, by one session once at a time.
 	Do(ctx context.Context, by Caller, verb string, args []byte) (reply any, err error)
+	// Dear says that a verb costs as much as many commands.
+	Dear(verb string) bool
 }
 
 // A Caller is the session that asks a module something.

@@ -16,9 +16,11 @@ import (
 // echo is a module that says what it was asked.
 type echo struct{}
 
+func (echo) Dear(verb string) bool { return verb == "shout" }
+
 func (echo) Do(_ context.Context, by session.Caller, verb string, args []byte) (any, error) {
 	switch verb {
-	case "say":
+	case "say", "shout":
 		return map[string]any{"by": by.User, "verb": verb, "access": by.Rights.Access("lobby"), "args": string(args)}, nil
 	case "refuse":
 		return nil, &protocol.Error{Code: protocol.Conflict, Message: "no"}

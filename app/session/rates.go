@@ -12,7 +12,7 @@ import (
 
 // Rates are how much may be sent each second, over time. 0: no limit.
 type Rates struct {
-	Messages int // commands, whatever they ask
+	Messages int // commands; one that is dear counts as many
 	Bytes    int // of commands
 	// Burst is for how long what was not sent adds up, to be sent at once.
 	Burst time.Duration
@@ -51,10 +51,38 @@ func bucket(perSecond int, burst time.Duration) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), int(float64(perSecond)*burst.Seconds()))
 }
 
-// spend takes a command of so many bytes out of the session's allowance and out
+// dear is as how many commands one counts for which Redis looks at hundreds of things:
+// nobody is to keep it from others by asking for them.
+const dear = 20
+
+func (s *Session) price(b protocol.Body) int {
+	switch b := b.(type) {
+	case protocol.Rooms:
+		return dear
+	case protocol.Forget:
+		if b.Hidden {
+			return dear
+		}
+	case protocol.Call:
+		if m := s.limits.Modules[b.Module]; m != nil && m.Dear(b.Verb) {
+			return dear
+		}
+	}
+	return 1
+}
+
+// atMost is a price that a bucket can hold.
+func atMost(bucket *rate.Limiter, price int) int {
+	if bucket == nil {
+		return price
+	}
+	return min(price, max(1, bucket.Burst()))
+}
+
+// spend takes a command of a price and so many bytes out of the session's allowance and out
 // of its user's. When one of them does not have it, it takes nothing, and
 // returns what to tell the client: when it will.
-func (s *Session) spend(size int) *protocol.Error {
+func (s *Session) spend(price, size int) *protocol.Error {
 	own, shared := s.own.fill(), s.shared.fill()
 	shared.mu.Lock() // what is there now is there when it is taken
 	defer shared.mu.Unlock()
@@ -64,9 +92,9 @@ func (s *Session) spend(size int) *protocol.Error {
 		bucket *rate.Limiter
 		n      int
 	}{
-		{"session_messages", own.messages, 1},
+		{"session_messages", own.messages, atMost(own.messages, price)},
 		{"session_bytes", own.bytes, size},
-		{"user_messages", shared.messages, 1},
+		{"user_messages", shared.messages, atMost(shared.messages, price)},
 		{"user_bytes", shared.bytes, size},
 	}
 	var wait time.Duration

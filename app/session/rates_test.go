@@ -75,6 +75,27 @@ func TestRates(t *testing.T) {
 	})
 }
 
+// A command that is dear counts as twenty, as far as so many fit at all.
+func TestDearCommands(t *testing.T) {
+	for _, x := range []struct{ perSecond, dear, cheap int }{{10, 2, 10}, {5, 1, 5}, {2, 1, 0}} {
+		limits := session.Limits{
+			Outbox: 1 << 20, Rates: session.Rates{Messages: x.perSecond, Burst: 5 * time.Second},
+			Modules: map[string]session.Module{"echo": echo{}},
+		}
+		play(t, limits, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
+			carried := func(command string) (n int) {
+				for give(t, s, c, command) == 0 {
+					n++
+				}
+				return n
+			}
+			if dear, cheap := carried(`{"id":1,"cmd":"echo.shout"}`), carried(presence); dear != x.dear || cheap != x.cheap {
+				t.Errorf("at once of %d a second: %d and then %d, want %d and %d", x.perSecond, dear, cheap, x.dear, x.cheap)
+			}
+		})
+	}
+}
+
 // What is said of the time to wait is rounded up: to come back then is enough.
 func TestRatesRoundUp(t *testing.T) {
 	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 3, Burst: time.Second}}

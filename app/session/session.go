@@ -171,7 +171,7 @@ func (s *Session) Handle(frame []byte) {
 	}
 	c, bad := protocol.ParseCommand(frame)
 	if bad == nil {
-		bad = s.spend(len(frame))
+		bad = s.spend(s.price(c.Body), len(frame))
 	}
 	if bad != nil {
 		s.refuse(c.ID, bad)
