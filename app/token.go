@@ -40,6 +40,7 @@ characters, and the access is one of
   watch   listen, without being present
   read    be a member who only listens
   write   publish and signal, too (if no access is said)
+  manage  edit and delete what others have said, and describe the room, too
 
 Of several that fit a room, the highest counts.
 
