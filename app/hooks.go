@@ -75,6 +75,9 @@ const (
 	// vacancyGrace is how long nobody may hear a room, with no word of it, before
 	// it is vacated: longer than a broken connection to Redis takes to come back.
 	vacancyGrace = 5 * time.Second
+	// waitsHere is how many events a node has for each that it delivers: so many
+	// wait behind one that the application refuses before those of other rooms do.
+	waitsHere = 16
 	// setAside is how many events are kept that were not delivered.
 	setAside = 10_000
 )
@@ -115,7 +118,7 @@ func (n *node) queueOnRedis(w *hooks.Webhooks) hooks.Directory {
 	c := n.config
 	queue := n.store.Queue(redisstore.QueueOptions{
 		Name: redisstore.WebhooksName, Node: c.APPID, Handle: w.Handle, Lanes: hooks.Lanes, Poison: hooks.ErrHopeless,
-		InFlight: c.Hooks.Concurrency, Lease: 2 * hooks.HandleWithin, Kept: setAside,
+		InFlight: waitsHere * c.Hooks.Concurrency, AtOnce: c.Hooks.Concurrency, Lease: 2 * hooks.HandleWithin, Kept: setAside,
 		Longest:  256<<10 + 2*c.Gateway.MaxMessage,
 		Attempts: 1000, // it is Handle that gives up: an event is not what nodes die of
 	})

@@ -240,7 +240,7 @@ type refusals struct {
 
 // maxRefused is how many events may have refusals: more than are under way at
 // once, since others may go on with them.
-const maxRefused = 1000
+const maxRefused = 10_000
 
 // due says whether an event's pause is over.
 func (w *Webhooks) due(id string) bool {

@@ -46,6 +46,10 @@ const (
 	maxWhy         = 300 // bytes of a reason
 )
 
+// maxTaken is how many entries are handed over in one run of a script, which takes
+// Redis for about a millisecond.
+const maxTaken = 128
+
 // Pauses of the reader when there is nothing to read, and of a handler before it
 // tries again.
 const (
@@ -74,6 +78,9 @@ type QueueOptions struct {
 	// yet, and InFlightBytes how long they are together, roughly. Defaults 128
 	// and 8 MiB.
 	InFlight, InFlightBytes int
+	// AtOnce is how many entries Handle has at once; the others in flight wait for
+	// those of their lanes, for another try, or for their turn. Default InFlight.
+	AtOnce int
 	// Longest is how long an entry may be, in bytes; a longer one is set aside
 	// unseen. Default 256 KiB.
 	Longest int
@@ -97,6 +104,7 @@ type QueueOptions struct {
 func (o *QueueOptions) setDefaults() {
 	o.InFlight = cmp.Or(o.InFlight, 128)
 	o.InFlightBytes = cmp.Or(o.InFlightBytes, 8<<20)
+	o.AtOnce = cmp.Or(o.AtOnce, o.InFlight)
 	o.Longest = cmp.Or(o.Longest, 256<<10)
 	o.Attempts = cmp.Or(o.Attempts, 5)
 	o.Lease = cmp.Or(o.Lease, 5*time.Second)
@@ -126,6 +134,7 @@ type Queue struct {
 	key     string
 	me      string        // the consumer
 	wake    chan struct{} // holds a token when something was handled; never closed
+	turns   chan struct{} // holds a token for each entry that Handle has; never closed
 
 	// Owned by Run.
 	complained time.Time
@@ -167,7 +176,7 @@ func (s *Store) Queue(o QueueOptions) *Queue {
 	o.setDefaults()
 	return &Queue{
 		store: s, options: o, key: redisconn.Prefix + o.Name, me: o.Node + ":" + rand.Text()[:10],
-		wake: make(chan struct{}, 1), lanes: make(map[string]chan struct{}),
+		wake: make(chan struct{}, 1), turns: make(chan struct{}, o.AtOnce), lanes: make(map[string]chan struct{}),
 	}
 }
 
@@ -287,6 +296,7 @@ func (q *Queue) turn(ctx context.Context, after string, more bool) (t turn, err 
 	if !more || bytes <= 0 {
 		count = 0
 	}
+	count = min(count, maxTaken)
 	asked := time.Now()
 	reply, err := q.store.run(ctx, queueTakeScript, []string{q.key, q.readerKey()},
 		queueGroup, q.me, o.Lease.Milliseconds(), count, bytes, o.Longest, maxEntryFields, after, known)
@@ -424,7 +434,13 @@ func (q *Queue) keepTrying(ctx context.Context, e *entry) (settled bool) {
 		if ctx.Err() != nil {
 			return false
 		}
+		select {
+		case q.turns <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
 		err, fair := q.try(ctx, e)
+		<-q.turns
 		switch {
 		case err == nil:
 			return true

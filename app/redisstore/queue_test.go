@@ -691,6 +691,35 @@ func TestQueueLostAnswerOfMany(t *testing.T) {
 	q.onceInOrder(500)
 }
 
+// Entries that wait for one of their lane, or for another try, keep no others from
+// being handled, and no more are handled at once than may be.
+func TestQueueAtOnce(t *testing.T) {
+	t.Parallel()
+	q := newQueueTest(t, startGuarded(t))
+	var released atomic.Bool
+	var now, most atomic.Int64
+	n := q.queue(redisstore.QueueOptions{Lanes: lanes, InFlight: 50, AtOnce: 2, Handle: func(ctx context.Context, id string, fields map[string]string) error {
+		n := now.Add(1)
+		defer now.Add(-1)
+		for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+		}
+		time.Sleep(2 * time.Millisecond)
+		if fields["lane"] < "3" && !released.Load() {
+			return chat.ErrUnavailable
+		}
+		return q.note(ctx, id, fields)
+	}})
+	run(t, n)
+	q.add(1, 50)
+	wait(t, "the lanes 3 and 4", func() bool { return len(q.noted()) == 20 })
+	released.Store(true)
+	wait(t, "the others", q.isEmpty)
+	q.onceInOrder(50)
+	if most.Load() > 2 {
+		t.Errorf("%d were handled at once, want 2 at the most", most.Load())
+	}
+}
+
 // A queue in which nothing happens is looked at without writing to the disk.
 func TestQueueIdle(t *testing.T) {
 	t.Parallel()
