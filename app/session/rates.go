@@ -57,6 +57,8 @@ const dear = 20
 
 func (s *Session) price(b protocol.Body) int {
 	switch b := b.(type) {
+	case protocol.Publish:
+		return 1 + len(b.Mentions) // each is an append of its own
 	case protocol.Rooms:
 		return dear
 	case protocol.Forget:

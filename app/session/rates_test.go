@@ -96,6 +96,23 @@ func TestDearCommands(t *testing.T) {
 	}
 }
 
+// Who is mentioned counts, too.
+func TestMentionsCount(t *testing.T) {
+	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 2, Burst: 5 * time.Second}}
+	play(t, limits, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
+		const publish = `{"id":1,"cmd":"publish","room":"elsewhere","data":1,"mentions":["a","b","c","d"]}`
+		var answers []string
+		for range 3 {
+			answers = append(answers, says(s, c, publish))
+		}
+		for i, want := range []protocol.Code{protocol.NotJoined, protocol.NotJoined, protocol.RateLimited} {
+			if !strings.Contains(answers[i], string(want)) {
+				t.Errorf("the %d. time: %s, want %s", i+1, answers[i], want)
+			}
+		}
+	})
+}
+
 // What is said of the time to wait is rounded up: to come back then is enough.
 func TestRatesRoundUp(t *testing.T) {
 	limits := session.Limits{Outbox: 1 << 20, Rates: session.Rates{Messages: 3, Burst: time.Second}}
