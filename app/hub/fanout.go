@@ -7,8 +7,8 @@ import (
 	"github.com/chatring/chatring/app/protocol"
 )
 
-// A notice is a frame for the members of a room.
-type notice struct {
+// An item is a frame for the members of a room.
+type item struct {
 	frame  protocol.Frame
 	events bool      // who comes or goes: only for members that want to know
 	not    []*Member // those that do not hear it
@@ -18,14 +18,14 @@ type notice struct {
 // sends each member, in one piece, everything that has gathered since the pass
 // before. The room's lock guards it.
 //
-// A pass costs as much for one notice as for ten, since most of it is one system
+// A pass costs as much for one item as for ten, since most of it is one system
 // call a member. So a room rests between the beginnings of two passes, the longer
-// the more members it has: a notice that comes to a room at rest waits for the
+// the more members it has: an item that comes to a room at rest waits for the
 // others that come until the rest is over. In a quiet room, which has rested long
 // ago, each goes at once.
 type fanout struct {
-	notices []notice  // told since the last pass began
-	spare   []notice  // the slots of the last pass's
+	items   []item    // told since the last pass began
+	spare   []item    // the slots of the last pass's
 	told    uint64    // how many have been told in all
 	passing bool      // somebody makes passes, or is about to
 	rested  time.Time // no pass begins before
@@ -34,19 +34,19 @@ type fanout struct {
 const (
 	// minRest is the least that is worth a timer.
 	minRest = time.Millisecond
-	// smallRoom is up to how many members are told by whoever brings a notice, at
+	// smallRoom is up to how many members are told by whoever brings an item, at
 	// once; those of larger rooms by a goroutine, so that nobody waits for it.
 	smallRoom = 32
 	// stride is to how many members a pass sends before others may have the
 	// room's lock.
 	stride = 64
-	// keepNotices is how many slots a room keeps for notices between two passes.
-	keepNotices = 64
+	// keepItems is how many slots a room keeps for items between two passes.
+	keepItems = 64
 )
 
-// tell lets the members hear a notice. The lock is held.
-func (r *room) tell(n notice) {
-	r.out.notices = append(r.out.notices, n)
+// tell lets the members hear an item. The lock is held.
+func (r *room) tell(n item) {
+	r.out.items = append(r.out.items, n)
 	r.out.told++
 	if !r.out.passing {
 		r.beginPasses()
@@ -61,7 +61,7 @@ func (r *room) together(tell func()) {
 	}
 	r.out.passing = true
 	tell()
-	if r.out.passing = false; len(r.out.notices) > 0 {
+	if r.out.passing = false; len(r.out.items) > 0 {
 		r.beginPasses()
 	}
 }
@@ -85,7 +85,7 @@ func (r *room) beginPasses() {
 func (r *room) passes() {
 	for r.awaitRest() {
 		r.mu.Lock()
-		if r.out.passing = len(r.out.notices) > 0; !r.out.passing {
+		if r.out.passing = len(r.out.items) > 0; !r.out.passing {
 			r.mu.Unlock()
 			return
 		}
@@ -108,22 +108,22 @@ func (r *room) awaitRest() bool {
 	return pause(r.hub.life, wait)
 }
 
-// A pass is notices on their way to the members.
+// A pass is items on their way to the members.
 type pass struct {
-	notices []notice
-	first   uint64         // the number of the first of them; see fanout.told
-	all     protocol.Batch // all of them
-	plain   protocol.Batch // all but those about who comes and goes
-	not     []*Member      // those that do not hear some of them
+	items []item
+	first uint64         // the number of the first of them; see fanout.told
+	all   protocol.Batch // all of them
+	plain protocol.Batch // all but those about who comes and goes
+	not   []*Member      // those that do not hear some of them
 }
 
 // beginPass takes what there is to tell. The lock is held.
 func (r *room) beginPass() pass {
 	o := &r.out
-	p := pass{notices: o.notices, first: o.told - uint64(len(o.notices))}
-	o.notices, o.spare = o.spare, nil
+	p := pass{items: o.items, first: o.told - uint64(len(o.items))}
+	o.items, o.spare = o.spare, nil
 	events := false
-	for _, n := range p.notices {
+	for _, n := range p.items {
 		events = events || n.events
 		p.not = append(p.not, n.not...)
 	}
@@ -140,7 +140,7 @@ func (r *room) beginPass() pass {
 // batch makes one of what a member is to hear and has not heard yet.
 func (p *pass) batch(m *Member) protocol.Batch {
 	frames := make([]protocol.Frame, 0, 8)
-	for i, n := range p.notices {
+	for i, n := range p.items {
 		if m.heard <= p.first+uint64(i) && (m.events || !n.events) && !slices.Contains(n.not, m) {
 			frames = append(frames, n.frame)
 		}
@@ -150,9 +150,9 @@ func (p *pass) batch(m *Member) protocol.Batch {
 
 // endPass keeps the pass' slots for what is told next. The lock is held.
 func (r *room) endPass(p pass) {
-	if cap(p.notices) <= keepNotices {
-		clear(p.notices)
-		r.out.spare = p.notices[:0]
+	if cap(p.items) <= keepItems {
+		clear(p.items)
+		r.out.spare = p.items[:0]
 	}
 }
 
@@ -172,7 +172,7 @@ func (r *room) advance(p *pass, left int) int {
 // send sends to a member, in one piece, what it has not heard yet. The room's lock is
 // held.
 func (p *pass) send(m *Member) {
-	end := p.first + uint64(len(p.notices))
+	end := p.first + uint64(len(p.items))
 	if m.heard >= end { // served already, or joined since
 		return
 	}

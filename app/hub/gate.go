@@ -254,7 +254,7 @@ func (r *room) accept(p chat.Publication) {
 	newEpoch := !g.last.IsZero() && p.Epoch != g.last.Epoch
 	if newEpoch || !g.lost.IsZero() {
 		r.hub.count.Resets.Inc()
-		r.tell(notice{frame: protocol.Reset{Room: r.id, Lost: later(g.lost, g.last).String(), Pos: p.Position.String()}.Frame()})
+		r.tell(item{frame: protocol.Reset{Room: r.id, Lost: later(g.lost, g.last).String(), Pos: p.Position.String()}.Frame()})
 	}
 	switch {
 	case g.unsure:
@@ -271,7 +271,7 @@ func (r *room) accept(p chat.Publication) {
 // lock is held.
 func (r *room) tellGap(after, before chat.Position) {
 	r.hub.count.Gaps.Inc()
-	r.tell(notice{frame: protocol.Gap{Room: r.id, After: after.String(), Before: before.String()}.Frame()})
+	r.tell(item{frame: protocol.Gap{Room: r.id, After: after.String(), Before: before.String()}.Frame()})
 }
 
 // arrive notes that a join begins, and returns its number.

@@ -24,7 +24,7 @@ type Member struct {
 	every    time.Duration // between two signals
 
 	// Guarded by room.mu.
-	heard  uint64   // how many of the room's notices it has heard, or does not hear
+	heard  uint64   // how many of the room's items it has heard, or does not hear
 	at     int      // index among the room's members; -1 once it has left
 	events bool     // hears who comes and goes
 	turn   *turn    // nil: the next signal goes at once

@@ -36,7 +36,7 @@ func TestEachHearsWhatIsTold(t *testing.T) {
 				if left = r.advance(&p, left); left == 0 {
 					r.endPass(p)
 				}
-			} else if len(r.out.notices) > 0 {
+			} else if len(r.out.items) > 0 {
 				if p, left = r.beginPass(), len(r.members); left == 0 {
 					r.endPass(p)
 				}
@@ -56,7 +56,7 @@ func TestEachHearsWhatIsTold(t *testing.T) {
 				}
 				delete(members, m)
 			case what < 7:
-				told := notice{frame: protocol.Ok(n), events: random.IntN(8) == 0}
+				told := item{frame: protocol.Ok(n), events: random.IntN(8) == 0}
 				if len(r.members) > 0 && random.IntN(2) == 0 {
 					told.not = []*Member{r.members[random.IntN(len(r.members))]}
 				}
@@ -70,7 +70,7 @@ func TestEachHearsWhatIsTold(t *testing.T) {
 				step()
 			}
 		}
-		for left > 0 || len(r.out.notices) > 0 {
+		for left > 0 || len(r.out.items) > 0 {
 			step()
 		}
 		for m, e := range members {

@@ -38,7 +38,7 @@ func (h *Hub) Post(ctx context.Context, d chat.Draft) (chat.Publication, error) 
 func (h *Hub) Whisper(id chat.RoomID, push protocol.Frame) {
 	if r := h.lookup(id); r != nil {
 		r.mu.Lock()
-		r.tell(notice{frame: push})
+		r.tell(item{frame: push})
 		r.mu.Unlock()
 	}
 	h.signal(id, kindSignal, push)

@@ -251,7 +251,7 @@ func (r *room) deliver(p chat.Publication) {
 	r.keep(p, f)
 	r.used = time.Now()
 	not := r.speakers(p)
-	r.tell(notice{frame: f, not: not})
+	r.tell(item{frame: f, not: not})
 	r.hub.count.Publications.Inc()
 	r.hub.count.Deliveries.Add(float64(len(r.members) - len(not)))
 }

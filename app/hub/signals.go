@@ -67,7 +67,7 @@ func (m *Member) endTurn() {
 // tellOthers lets the other members hear a signal, here and on other nodes. The
 // room's lock is held.
 func (m *Member) tellOthers(f protocol.Frame) {
-	m.room.tell(notice{frame: f, not: []*Member{m}})
+	m.room.tell(item{frame: f, not: []*Member{m}})
 	m.room.hub.signal(m.room.id, kindSignal, f)
 }
 
@@ -78,7 +78,7 @@ func (r *room) announce(m *Member, event string) {
 		return
 	}
 	f := protocol.Member{Room: r.id, User: m.user, Event: event}.Frame()
-	r.tell(notice{frame: f, events: true, not: []*Member{m}})
+	r.tell(item{frame: f, events: true, not: []*Member{m}})
 	r.hub.signal(r.id, kindMember, f)
 }
 
@@ -90,7 +90,7 @@ func (r *room) relay(body []byte) {
 	f := protocol.Relay(body[1:])
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tell(notice{frame: f, events: body[0] == kindMember})
+	r.tell(item{frame: f, events: body[0] == kindMember})
 }
 
 // signal queues a push for the other nodes that serve a room; when the queue
