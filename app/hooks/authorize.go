@@ -147,6 +147,11 @@ func newAsker(event, url string, s *secrets, o AuthorizerOptions, count *metrics
 			ReadyToTrip: func(c gobreaker.Counts) bool {
 				return c.ConsecutiveFailures >= tripAfter || c.Requests >= tripOf && c.TotalFailures >= c.Requests/2
 			},
+			// An answer that is none may be due to what was asked, and nobody is to close
+			// the door to others by asking it.
+			IsSuccessful: func(err error) bool {
+				return err == nil || errors.Is(err, errAnswer) && !errors.Is(err, errAway)
+			},
 			IsExcluded: func(err error) bool { return errors.Is(err, errGivenUp) },
 			OnStateChange: func(_ string, _, to gobreaker.State) {
 				state.Set(map[gobreaker.State]float64{gobreaker.StateHalfOpen: 1, gobreaker.StateOpen: 2}[to])
@@ -166,6 +171,7 @@ type answer struct {
 var (
 	errBusy    = errors.New("too many questions at once")
 	errTimeout = errors.New("no answer in time")
+	errAway    = errors.New("the application is away")
 	errGivenUp = errors.New("the asker has given up") // what failed is not the application
 )
 
@@ -247,7 +253,10 @@ func (a *asker) post(ctx context.Context, q question) (answer, error) {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	switch {
+	case isAway(resp.StatusCode):
+		return answer{}, fmt.Errorf("%w: %w: %s", errAnswer, errAway, resp.Status)
+	case resp.StatusCode != http.StatusOK:
 		return answer{}, fmt.Errorf("%w: %s", errAnswer, resp.Status)
 	}
 	b, err := readAnswer(resp.Body)

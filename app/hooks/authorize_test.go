@@ -226,7 +226,7 @@ func TestBreaker(t *testing.T) {
 		var broken atomic.Bool
 		app := &application{secret: secret1, answer: func(w http.ResponseWriter, r *http.Request) {
 			if broken.Load() {
-				says(500, "")(w, r)
+				says(503, "")(w, r)
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -281,13 +281,36 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
+// Whoever finds what the application cannot answer keeps nobody else from asking.
+func TestBadAnswersKeepTheDoorOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := &application{secret: secret1}
+		a, count := asking(t, "http://app.example", func(o *hooks.AuthorizerOptions) { o.Transport = direct{app} })
+		for n, answer := range []http.HandlerFunc{says(500, ""), says(404, ""), says(302, ""), says(200, "{")} {
+			app.answer = answer
+			for range 40 {
+				if got := code(t, a.AuthorizeJoin(t.Context(), "mallory", "s1", "lobby", false)); got != protocol.Unavailable {
+					t.Errorf("%q, want unavailable", got)
+				}
+			}
+			app.answer = says(200, `{"allow":true}`)
+			if got := code(t, a.AuthorizeJoin(t.Context(), "alice", "s2", "lobby", false)); got != "" {
+				t.Errorf("after answers of kind %d: %q, want it allowed", n, got)
+			}
+		}
+		if got := counted(count, "join", "bad_answer"); got != 160 {
+			t.Errorf("%d bad answers, want 160", got)
+		}
+	})
+}
+
 // An application that fails every other time is left alone as well, and each
 // hook has a breaker of its own.
 func TestBreakerOpensAtHalf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
 		app := &application{secret: secret1, answer: func(w http.ResponseWriter, r *http.Request) {
-			says([]int{200, 500}[n.Add(1)%2], `{"allow":true}`)(w, r)
+			says([]int{200, 503}[n.Add(1)%2], `{"allow":true}`)(w, r)
 		}}
 		a, _ := asking(t, "http://app.example", func(o *hooks.AuthorizerOptions) { o.Transport = direct{app} })
 		for range 40 {
