@@ -118,6 +118,37 @@ func TestInboxOfWhoGaveUp(t *testing.T) {
 	})
 }
 
+// So it is when the opening has not begun yet, because many others are opened before;
+// and what is read then takes nothing of the windows' budget.
+func TestInboxOfWhoGaveUpEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := membroker.New()
+		h, count := startOn(t, newSlowBroker(cluster.Node("1111"), time.Second), options)
+		if _, err := h.Post(t.Context(), chat.Draft{Room: "@alice", From: "bob", Body: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 100 {
+			go func() {
+				_, _ = h.Join(t.Context(), chat.RoomID(fmt.Sprint("room-", n)), hub.Join{User: "bob", Receiver: &listener{}})
+			}()
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := h.Join(ctx, "@alice", hub.Join{User: "alice", Receiver: &listener{}}); !errors.Is(err, chat.ErrUnavailable) {
+			t.Fatalf("join: %v, want ErrUnavailable", err)
+		}
+		time.Sleep(time.Minute / 2)
+		synctest.Wait()
+		if got := reach(t, cluster, "@alice"); got != 0 {
+			t.Errorf("%d nodes hear the inbox, want none", got)
+		}
+		if got := value(t, count.WindowBytes); got != 0 {
+			t.Errorf("the windows have %v bytes, want none", got)
+		}
+	})
+}
+
 // reach is how many nodes would answer for a room.
 func reach(t *testing.T, cluster *membroker.Cluster, room chat.RoomID) int {
 	t.Helper()

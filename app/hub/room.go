@@ -35,7 +35,7 @@ type room struct {
 	heals    int           // how often it has been
 	watching bool          // an append was given up, and may still land
 	lingers  *list.Element // its place among the hub's empty rooms; nil or stale unless it is empty
-	expected int           // joins under way: for them the room stays
+	expected int           // joins under way, and its opening: for them the room stays
 	about    protocol.Description
 	gone     bool // taken out of the hub
 
@@ -47,7 +47,7 @@ type room struct {
 
 func newRoom(h *Hub, id chat.RoomID) *room {
 	_, inbox := id.Owner()
-	return &room{hub: h, id: id, inbox: inbox, ready: make(chan struct{}), used: time.Now()}
+	return &room{hub: h, id: id, inbox: inbox, ready: make(chan struct{}), used: time.Now(), expected: 1}
 }
 
 // open makes this node hear the room, then reads the window, then lets through
@@ -73,6 +73,7 @@ func (r *room) open() {
 		r.keep(p, protocol.Message(p))
 	}
 	r.beginGate()
+	r.expected--
 	r.startLinger()
 }
 
