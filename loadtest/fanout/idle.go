@@ -24,6 +24,7 @@ type idleFigures struct {
 	JoinCPU     float64   `json:"node_cpu_ms_per_join"`
 	IdleCPU     float64   `json:"node_cpu_share_idle"` // of one CPU, during the wait
 
+	Inbox      bool    `json:"inbox,omitempty"` // the further room is the user's own
 	More       int     `json:"more_rooms_per_connection,omitempty"`
 	MoreKB     int     `json:"rss_more_settled_kb,omitempty"`
 	MoreEachKB float64 `json:"kb_per_additional_room,omitempty"`
@@ -36,8 +37,12 @@ func idle(ctx context.Context, args []string, out io.Writer) error {
 	rooms := f.Int("rooms", 800, "rooms over which they are spread")
 	wait := f.Duration("wait", 30*time.Second, "how long they stay before memory is read, so that garbage is returned")
 	more := f.Int("more", 0, "rooms that each connection joins besides, once the first figure is taken (chatring)")
+	inbox := f.Bool("inbox", false, "the room that each connection joins besides is its user's inbox; with -rooms as -n, so that each user has one connection (chatring)")
 	if err := t.parse(f, args); err != nil {
 		return err
+	}
+	if *inbox {
+		*more = 1
 	}
 	switch {
 	case len(t.pids) == 0 || *n < 1 || *rooms < 1 || *n%*rooms != 0:
@@ -51,7 +56,14 @@ func idle(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer c.end()
-	r := &idleFigures{At: time.Now(), Wire: t.name, Connections: *n, Rooms: *rooms, More: *more}
+	if *inbox {
+		for i, r := range c.rooms {
+			for _, m := range r.members {
+				m.user = fmt.Sprintf("idle%d-%d", i, m.place)
+			}
+		}
+	}
+	r := &idleFigures{At: time.Now(), Wire: t.name, Connections: *n, Rooms: *rooms, More: *more, Inbox: *inbox}
 	if err := r.first(ctx, c, t, *wait); err != nil {
 		return err
 	}
@@ -103,7 +115,7 @@ func (r *idleFigures) second(ctx context.Context, c *crowd, t *target, wait time
 	_, joined := c.start(ctx, func(ctx context.Context, l *loop) error {
 		ctx, cancel := patience(ctx)
 		defer cancel()
-		return l.joinMore(ctx, members(c.of[l]), r.More)
+		return l.joinMore(ctx, members(c.of[l]), r.More, r.Inbox)
 	})
 	if err := joined(); err != nil {
 		return err
@@ -124,12 +136,13 @@ type extender struct {
 	idler
 	*loop
 	more    int
+	inbox   bool
 	waiting []*member
 	done    int
 }
 
-func (l *loop) joinMore(ctx context.Context, members []*member, more int) error {
-	e := &extender{loop: l, more: more, waiting: members}
+func (l *loop) joinMore(ctx context.Context, members []*member, more int, inbox bool) error {
+	e := &extender{loop: l, more: more, inbox: inbox, waiting: members}
 	l.ear = e
 	for range min(64, len(members)) {
 		e.begin()
@@ -156,7 +169,11 @@ func (e *extender) begin() {
 
 func (e *extender) next(m *member) {
 	m.commands++
-	e.send(m, fmt.Appendf(nil, `{"id":%d,"cmd":"join","room":"%s-%d"}`, m.commands, m.room.name, m.commands))
+	room := fmt.Sprintf("%s-%d", m.room.name, m.commands)
+	if e.inbox {
+		room = "@" + m.user
+	}
+	e.send(m, fmt.Appendf(nil, `{"id":%d,"cmd":"join","room":%q}`, m.commands, room))
 }
 
 func (e *extender) reply(m *member, n *note) {

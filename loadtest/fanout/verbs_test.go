@@ -345,6 +345,24 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// Ensure that each connection's further room may be the inbox of its user.
+func TestIdleInbox(t *testing.T) {
+	var f idleFigures
+	h := chatringHall()
+	greet := h.greet
+	h.greet = func(h *hall, ctx context.Context, g *guest) {
+		g.carry = bytes.Repeat([]byte("x"), 1<<20) // so that something can be measured
+		greet(h, ctx, g)
+	}
+	code, out, errs := fanout(t, &f, "idle", "-url", h.start(t), "-pid", own, "-n", "20", "-rooms", "20", "-wait", "50ms", "-inbox")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s\n%s", code, errs, out)
+	}
+	if len(h.joins) != 20 || h.joins["@idle19-0"] != 1 || !f.Inbox {
+		t.Errorf("%v, %+v: want 20 inboxes", h.joins, f)
+	}
+}
+
 // Ensure that what cannot be measured is said before anything begins.
 func TestUsage(t *testing.T) {
 	for _, c := range []struct {
