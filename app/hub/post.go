@@ -21,13 +21,21 @@ func (h *Hub) Post(ctx context.Context, d chat.Draft) (chat.Publication, error) 
 	begun := time.Now()
 	var p chat.Publication
 	var err error
-	if r := h.lookup(d.Room); r != nil {
+	r := h.lookup(d.Room)
+	if r != nil {
 		p, err = r.append(ctx, d)
 	} else {
 		p, err = h.broker.Append(ctx, d, chat.Position{})
 	}
 	if err != nil {
 		return p, err
+	}
+	// A room that was opened meanwhile is not told by the log, which takes this node
+	// for one that knows.
+	if opened := h.lookup(d.Room); opened != nil && opened != r {
+		opened.mu.Lock()
+		opened.hear(p)
+		opened.mu.Unlock()
 	}
 	h.count.Append.Observe(time.Since(begun).Seconds())
 	return p, nil

@@ -149,6 +149,52 @@ func TestInboxOfWhoGaveUpEarly(t *testing.T) {
 	})
 }
 
+// A queuedBroker appends when it is told to.
+type queuedBroker struct {
+	chat.Broker
+	let chan struct{}
+}
+
+func (b *queuedBroker) Append(ctx context.Context, d chat.Draft, seen chat.Position) (chat.Publication, error) {
+	<-b.let
+	return b.Broker.Append(ctx, d, seen)
+}
+
+// What waits for the log when its room is opened, or opened again, on this node is
+// heard there, though the log takes this node for one that knows.
+func TestPostToARoomThatOpens(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &queuedBroker{membroker.New().Node("1111"), make(chan struct{})}
+			h, _ := startOn(t, b, options)
+			var first *hub.Member
+			if open {
+				first = join(t, h, "@alice", "alice", &listener{}, nil)
+			}
+			posted := make(chan error)
+			go func() {
+				_, err := h.Post(t.Context(), chat.Draft{Room: "@alice", From: "bob", Key: "k", Body: []byte("1")})
+				posted <- err
+			}()
+			synctest.Wait()
+			if open {
+				first.Leave()
+				time.Sleep(time.Second)
+			}
+			l := &listener{}
+			join(t, h, "@alice", "alice", l, nil)
+			close(b.let)
+			if err := <-posted; err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := len(l.messages()); got != 1 {
+				t.Errorf("open before: %v: heard %d messages, want one", open, got)
+			}
+		})
+	}
+}
+
 // reach is how many nodes would answer for a room.
 func reach(t *testing.T, cluster *membroker.Cluster, room chat.RoomID) int {
 	t.Helper()
