@@ -149,6 +149,24 @@ func TestInboxOfWhoGaveUpEarly(t *testing.T) {
 	})
 }
 
+// A silentBroker has no description of any room.
+type silentBroker struct{ chat.Broker }
+
+func (silentBroker) Description(context.Context, chat.RoomID) (chat.Change, error) {
+	return chat.Change{}, errFault
+}
+
+// An inbox is opened without a question for what nobody says of it.
+func TestInboxHasNoDescription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := startOn(t, silentBroker{membroker.New().Node("1111")}, options)
+		if _, err := h.Post(t.Context(), chat.Draft{Room: "@alice", From: "bob", Body: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+		join(t, h, "@alice", "alice", &listener{}, nil)
+	})
+}
+
 // A queuedBroker appends when it is told to.
 type queuedBroker struct {
 	chat.Broker

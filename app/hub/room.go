@@ -82,7 +82,7 @@ func (r *room) rehydrate(ctx context.Context) (tail []chat.Publication, about ch
 		return nil, about, err
 	}
 	tail, err = r.hub.broker.ReadBefore(ctx, r.id, chat.Position{}, r.hub.opts.Window+1) // one more tells whether there are older ones
-	if err == nil && len(tail) > 0 {
+	if err == nil && len(tail) > 0 && !r.inbox {
 		about, err = r.hub.broker.Description(ctx, r.id)
 	}
 	return tail, about, err
