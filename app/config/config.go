@@ -228,7 +228,7 @@ var Knobs = []Knob{
 	{"hooks.rooms", []string{"*"}, nil, "Rooms whose messages are told (message_published), as patterns: names in which * stands for any characters. Inboxes never are."},
 	{"hooks.backlog", 100000, 1, "Events that may wait in Redis for an application that does not take them; beyond it the oldest are lost. Each takes as much memory as its message."},
 	{"hooks.secret_file", "", nil, "File with the secrets that sign every request to the application, whsec_ and 24 to 64 bytes in base64 each, one a line: all sign. Needed with any hook. Read again when it changes."},
-	{"ingress.enabled", true, nil, "Whether this node may be the one that reads chatring:ingress, the stream into which services write. With the memory broker there is none."},
+	{"ingress.enabled", true, nil, "Whether this node may be the one that reads chatring:ingress, the stream into which backends write. With the memory broker there is none."},
 	{"ingress.batch", 128, 1, "Entries of chatring:ingress that are under way at once. Raise it when chatring_queue_waiting stays high and processors are idle."},
 	{"ingress.claim_after", 5 * time.Second, 500 * time.Millisecond, "How long a node that reads chatring:ingress may give no sign of life before another takes its place and its entries. An append has half as long."},
 	{"ingress.attempts", 5, 1, "After how many failures an entry is set aside in chatring:ingress:dead; the death of the node that has it is one, an outage of Redis is none."},
