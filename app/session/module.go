@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,9 +39,11 @@ func (s *Session) runCall(ctx context.Context, c protocol.Command, call protocol
 	if err != nil {
 		return protocol.Frame{}, fmt.Errorf("%s.%s: %w", call.Module, call.Verb, err)
 	}
-	answer, err := json.Marshal(reply)
-	if err != nil {
+	var answer bytes.Buffer
+	e := json.NewEncoder(&answer)
+	e.SetEscapeHTML(false) // names of users would grow sixfold, beyond what an outbox holds
+	if err := e.Encode(reply); err != nil {
 		return protocol.Frame{}, fmt.Errorf("answer of %s.%s: %w", call.Module, call.Verb, err)
 	}
-	return protocol.OkJSON(c.ID, answer), nil
+	return protocol.OkJSON(c.ID, bytes.TrimSuffix(answer.Bytes(), []byte("\n"))), nil
 }

@@ -40,6 +40,7 @@ func TestModules(t *testing.T) {
 	play(t, limits, hub.Join{}, func(t *testing.T, s *session.Session, c *conn) {
 		for _, x := range []struct{ command, want string }{
 			{`{"id":1,"cmd":"echo.say","n":2}`, `{"id":1,"ok":{"access":3,"args":"{\"id\":1,\"cmd\":\"echo.say\",\"n\":2}","by":"alice","verb":"say"}}`},
+			{`{"id":1,"cmd":"echo.say","n":"<&>"}`, `{"id":1,"ok":{"access":3,"args":"{\"id\":1,\"cmd\":\"echo.say\",\"n\":\"<&>\"}","by":"alice","verb":"say"}}`},
 			{`{"id":2,"cmd":"echo.refuse"}`, `{"id":2,"error":{"code":"conflict","message":"no"}}`},
 			{`{"id":3,"cmd":"echo.down"}`, `{"id":3,"error":{"code":"unavailable","message":"no answer from the log: try again","temporary":true,"retry_after_ms":1000}}`},
 			{`{"id":4,"cmd":"echo.odd"}`, `{"id":4,"error":{"code":"internal","message":"a fault of the server"}}`},
