@@ -351,6 +351,31 @@ await check("after a reset a message comes again once, and another one may have 
   assert.deepEqual(shown, ["7-0 a1", "7-1 a2", "7-1 b1"]);
 });
 
+await check("an edit and a deletion change the message that they are about", async () => {
+  const erin = await arrive("erin", `${room}-edits`);
+  await say(erin, "teh first", "the second");
+  await agree(2, erin);
+  // The page has no button for it: another session of hers does it.
+  await erin.page.evaluate(async (name) => {
+    const socket = new WebSocket(`${location.origin.replace("http", "ws")}/ws/chat/${name}?user=erin`, ["chatring.v1"]);
+    const answers = new Map();
+    socket.onmessage = ({ data }) => answers.get(JSON.parse(data).id)?.(JSON.parse(data));
+    const ask = (id, command) => new Promise((done) => answers.set(id, done) && socket.send(JSON.stringify({ id, room: name, ...command })));
+    await new Promise((done) => (socket.onopen = done));
+    const { ok } = await ask(1, { cmd: "history" });
+    await ask(2, { cmd: "edit", pos: ok.messages[0].pos, data: { text: "the first" } });
+    await ask(3, { cmd: "delete", pos: ok.messages[1].pos });
+    await ask(4, { cmd: "edit", pos: ok.messages[0].pos, data: { text: "the very first" } });
+  }, `${room}-edits`);
+  const want = ["the very first edited", "deleted"];
+  await erin.page.getByText("the very first").waitFor();
+  assert.deepEqual(await texts(erin), want);
+  await erin.page.reload();
+  await connected(erin);
+  await erin.page.getByText("the very first").waitFor();
+  assert.deepEqual(await texts(erin), want);
+});
+
 await check("keyboard and screen reader find their way", async () => {
   const { page } = alice;
   for (const label of ["Room", "Name", "Message"]) assert.equal(await page.getByLabel(label, { exact: true }).count(), 1, label);

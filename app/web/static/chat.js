@@ -2,7 +2,7 @@
 
 import { Timeline } from "./timeline.js";
 import { compare, newKey, parts, Wire } from "./wire.js";
-import { bdi, fold, hue, make, person, render, renderMark, update } from "./rows.js";
+import { bdi, fold, hue, make, person, render, renderMark, reword, update } from "./rows.js";
 
 const PAGE = 50; // messages read when entering, and per "load older"
 const FILL = 256; // messages per request when reading what was missed
@@ -245,8 +245,19 @@ const hear = {
 
 // ---- Messages
 
-// show puts a message where it belongs; it returns its item when it is new here.
+// show puts a message where it belongs; it returns its item when it is new here. What
+// only changes another one is shown there, and what describes the room nowhere.
 function show(message) {
+  const { edits, deletes, describes } = message.about ?? {};
+  if (describes) return undefined;
+  if (edits || deletes) {
+    const item = timeline.find((edits ?? deletes).from, (edits ?? deletes).key);
+    if (item?.row && !item.deleted) {
+      Object.assign(item, deletes || message.deleted ? { deleted: true } : { edited: true, data: message.data });
+      reword(item);
+    }
+    return undefined;
+  }
   const { item, added } = timeline.add(message);
   if (!added) {
     settle(item, () => {});

@@ -43,7 +43,6 @@ export function render(item, mine, actions) {
   const row = make("div", "row");
   const text = make("span", "text");
   text.dir = "auto";
-  write(text, item.data);
   const name = bdi(item.from);
   name.title = item.from;
   const who = make("div", "who", name, make("time"));
@@ -55,8 +54,20 @@ export function render(item, mine, actions) {
   row.classList.toggle("mine", mine);
   item.row = row;
   row.item = item;
+  reword(item);
   update(item, actions);
   return row;
+}
+
+// reword shows what a message says by now: it may have been edited, or deleted.
+export function reword(item) {
+  const text = item.row.querySelector(".text");
+  text.replaceChildren();
+  text.classList.remove("code");
+  text.classList.toggle("gone", Boolean(item.deleted));
+  if (item.deleted) return text.append("deleted");
+  write(text, item.data);
+  if (item.edited) text.append(make("span", "edited", " edited"));
 }
 
 export function update(item, actions) {
