@@ -5,7 +5,7 @@
 // One rule keeps privacy: what a user is answered, and what becomes of its own side,
 // never depends on whether the other one has blocked it, has declined, or exists.
 //
-// Locks: watch.mu is held for lines, never across a call of the Store.
+// Locks: lookout.mu is held for lines, never across a call of the Store.
 package friends
 
 import (
@@ -56,7 +56,7 @@ type Friends struct {
 	store   Store
 	options Options
 	count   *metrics.Friends
-	watch   *watch
+	lookout *lookout
 	notices *notices
 }
 
@@ -64,7 +64,7 @@ type Friends struct {
 func New(store Store, post Poster, node Bridge, o Options, count *metrics.Friends) *Friends {
 	return &Friends{
 		store: store, options: o, count: count,
-		watch:   newWatch(store, node, o.Grace, count),
+		lookout: newLookout(store, node, o.Grace, count),
 		notices: newNotices(post, count),
 	}
 }
@@ -72,7 +72,7 @@ func New(store Store, post Poster, node Bridge, o Options, count *metrics.Friend
 // Run tells friends who comes and goes until ctx ends.
 func (f *Friends) Run(ctx context.Context) error {
 	defer f.notices.run(ctx)()
-	f.watch.run(ctx)
+	f.lookout.run(ctx)
 	return nil
 }
 
@@ -80,7 +80,7 @@ func (f *Friends) Run(ctx context.Context) error {
 // inboxes, that says whether their owner is there. It does not block.
 func (f *Friends) Occupied(room chat.RoomID, occupied bool) {
 	if user, inbox := room.Owner(); inbox {
-		f.watch.saw(user, occupied)
+		f.lookout.saw(user, occupied)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/chatring/chatring/app/metrics"
 )
 
-// A fakeStore notes what a watch tells it.
+// A fakeStore notes what a lookout tells it.
 type fakeStore struct {
 	Store
 	takes time.Duration // that a look takes
@@ -116,9 +116,9 @@ func (b *fakeBridge) become(name string, hears bool) {
 	b.name, b.hears = name, hears
 }
 
-// A scene is a watch that runs, with half a second of grace.
+// A scene is a lookout that runs, with half a second of grace.
 type scene struct {
-	*watch
+	*lookout
 	store  *fakeStore
 	bridge *fakeBridge
 	count  *metrics.Friends
@@ -130,7 +130,7 @@ func inScene(t *testing.T, tell func(t *testing.T, s scene)) {
 			store:  &fakeStore{under: make(map[string]map[chat.UserID]bool), dead: make(map[string]int)},
 			bridge: &fakeBridge{name: "a"}, count: &metrics.New("1111", "test").Friends,
 		}
-		s.watch = newWatch(s.store, s.bridge, 500*time.Millisecond, s.count)
+		s.lookout = newLookout(s.store, s.bridge, 500*time.Millisecond, s.count)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -249,7 +249,7 @@ func TestStoreIsDown(t *testing.T) {
 		time.Sleep(time.Minute)
 		s.mu.Lock()
 		if n := len(s.due) + len(s.noted) + len(s.here); n != 2 {
-			t.Errorf("the watch keeps %d entries, want 2 of the one who is here", n)
+			t.Errorf("the lookout keeps %d entries, want 2 of the one who is here", n)
 		}
 		s.mu.Unlock()
 		s.store.mu.Lock()

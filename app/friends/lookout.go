@@ -22,11 +22,11 @@ const (
 	deathEvery = time.Second
 )
 
-// A watch keeps what others know of the users of this node true. What it is told
+// A lookout keeps what others know of the users of this node true. What it is told
 // are no events that could be lost or pile up, but who is here: it works off the
 // difference to what it has told the store. Users of whom that is the same again,
 // after a page was loaded anew, are never looked at.
-type watch struct {
+type lookout struct {
 	// Static after construction.
 	store Store
 	node  Bridge
@@ -44,36 +44,36 @@ type watch struct {
 	due   map[chat.UserID]time.Time // in which of both they differ, and from when on to look at them
 }
 
-func newWatch(s Store, node Bridge, grace time.Duration, count *metrics.Friends) *watch {
-	return &watch{
+func newLookout(s Store, node Bridge, grace time.Duration, count *metrics.Friends) *lookout {
+	return &lookout{
 		store: s, node: node, grace: grace, count: count, wake: make(chan struct{}, 1),
 		here: make(map[chat.UserID]bool), noted: make(map[chat.UserID]bool), due: make(map[chat.UserID]time.Time),
 	}
 }
 
 // saw hears that a user is here, or is not any more.
-func (w *watch) saw(u chat.UserID, here bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	set(w.here, u, here)
-	w.consider(u)
-	w.count.Online.Set(float64(len(w.here)))
+func (l *lookout) saw(u chat.UserID, here bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	set(l.here, u, here)
+	l.consider(u)
+	l.count.Online.Set(float64(len(l.here)))
 }
 
 // consider has a user looked at if need be, and not before it has been gone for a
 // while. The lock is held.
-func (w *watch) consider(u chat.UserID) {
+func (l *lookout) consider(u chat.UserID) {
 	switch {
-	case w.here[u] == w.noted[u]:
-		delete(w.due, u)
+	case l.here[u] == l.noted[u]:
+		delete(l.due, u)
 		return
-	case w.here[u]:
-		w.due[u] = time.Time{}
+	case l.here[u]:
+		l.due[u] = time.Time{}
 	default:
-		w.due[u] = time.Now().Add(w.grace)
+		l.due[u] = time.Now().Add(l.grace)
 	}
 	select {
-	case w.wake <- struct{}{}:
+	case l.wake <- struct{}{}:
 	default:
 	}
 }
@@ -87,28 +87,28 @@ func set(of map[chat.UserID]bool, u chat.UserID, yes bool) {
 }
 
 // run works until ctx ends.
-func (w *watch) run(ctx context.Context) {
+func (l *lookout) run(ctx context.Context) {
 	var work sync.WaitGroup
-	work.Go(func() { w.follow(ctx) })
-	work.Go(func() { w.mourn(ctx) })
+	work.Go(func() { l.follow(ctx) })
+	work.Go(func() { l.mourn(ctx) })
 	work.Wait()
 }
 
 // follow looks at users who come and go, one batch at a time, and at all who are
 // here when the node has another name.
-func (w *watch) follow(ctx context.Context) {
+func (l *lookout) follow(ctx context.Context) {
 	rename := time.NewTicker(deathEvery)
 	defer rename.Stop()
 	for {
 		select {
-		case <-w.wake:
+		case <-l.wake:
 		case <-rename.C:
 		case <-ctx.Done():
 			return
 		}
-		for ctx.Err() == nil && w.takeName() {
-			batch, early := w.next(time.Now())
-			if len(batch) > 0 && w.look(ctx, batch) {
+		for ctx.Err() == nil && l.takeName() {
+			batch, early := l.next(time.Now())
+			if len(batch) > 0 && l.look(ctx, batch) {
 				continue
 			}
 			if !early && len(batch) == 0 || !sleep(ctx, lookPause) {
@@ -121,110 +121,110 @@ func (w *watch) follow(ctx context.Context) {
 // takeName makes sure that the node has the name of its connection of now. A node
 // whose connection is another one is dead under the name before, and the store
 // knows nobody under the new one. It returns false while there is no connection.
-func (w *watch) takeName() bool {
-	name := w.node.Channel()
-	if name == "" || name == w.name {
+func (l *lookout) takeName() bool {
+	name := l.node.Channel()
+	if name == "" || name == l.name {
 		return name != ""
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.name = name
-	clear(w.noted)
-	clear(w.due)
-	for u := range w.here {
-		w.consider(u)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.name = name
+	clear(l.noted)
+	clear(l.due)
+	for u := range l.here {
+		l.consider(u)
 	}
 	return true
 }
 
 // next returns whom to look at, and whether it is too early for others.
-func (w *watch) next(now time.Time) (batch []Sight, early bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for u, at := range w.due {
+func (l *lookout) next(now time.Time) (batch []Sight, early bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for u, at := range l.due {
 		switch {
-		case at.After(now), !w.here[u] && w.node.Hears(chat.Inbox(u)):
+		case at.After(now), !l.here[u] && l.node.Hears(chat.Inbox(u)):
 			early = true
 		case len(batch) == looks:
 			return batch, true
 		default:
-			batch = append(batch, Sight{u, w.here[u]})
+			batch = append(batch, Sight{u, l.here[u]})
 		}
 	}
 	return batch, early
 }
 
 // look tells the store, and says whether it worked.
-func (w *watch) look(ctx context.Context, batch []Sight) bool {
+func (l *lookout) look(ctx context.Context, batch []Sight) bool {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	found, err := w.store.Look(ctx, w.name, batch)
+	found, err := l.store.Look(ctx, l.name, batch)
 	if err != nil {
 		slog.Debug("friends cannot be told who is here", "users", len(batch), "err", err)
 		return false
 	}
-	w.tally(found)
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	l.tally(found)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, s := range batch {
-		set(w.noted, s.User, s.Here)
-		w.consider(s.User) // it may have come or gone meanwhile
+		set(l.noted, s.User, s.Here)
+		l.consider(s.User) // it may have come or gone meanwhile
 	}
 	return true
 }
 
-func (w *watch) tally(found []News) {
+func (l *lookout) tally(found []News) {
 	for _, n := range found {
-		w.count.Announced.Add(float64(n.Told))
+		l.count.Announced.Add(float64(n.Told))
 		if n.Changed && n.Told == 0 {
-			w.count.Unheard.Inc()
+			l.count.Unheard.Inc()
 		}
 	}
 }
 
 // mourn looks for dead nodes, and after those of their users who are nowhere else
 // after a while: most come back to other nodes at once.
-func (w *watch) mourn(ctx context.Context) {
+func (l *lookout) mourn(ctx context.Context) {
 	for sleep(ctx, deathEvery) {
-		dead, err := w.dead(ctx)
+		dead, err := l.dead(ctx)
 		if err != nil {
 			slog.Debug("friends cannot see which nodes have died", "err", err)
 		}
-		if len(dead) == 0 || !sleep(ctx, w.grace) {
+		if len(dead) == 0 || !sleep(ctx, l.grace) {
 			continue
 		}
 		for _, node := range dead {
-			w.takeOver(ctx, node)
+			l.takeOver(ctx, node)
 		}
 	}
 }
 
-func (w *watch) dead(ctx context.Context) ([]string, error) {
+func (l *lookout) dead(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	return w.store.Dead(ctx)
+	return l.store.Dead(ctx)
 }
 
 // takeOver looks after the users of a dead node, together with all other nodes that
 // have seen its death.
-func (w *watch) takeOver(ctx context.Context, node string) {
+func (l *lookout) takeOver(ctx context.Context, node string) {
 	took := 0
 	defer func() {
 		if took > 0 {
-			w.count.Deaths.Inc()
+			l.count.Deaths.Inc()
 			slog.Info("looked after users of a node that is gone", "node", node, "users", took)
 		}
 	}()
 	for ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-		found, more, err := w.store.TakeOver(ctx, node)
+		found, more, err := l.store.TakeOver(ctx, node)
 		cancel()
 		if err != nil {
 			slog.Debug("a dead node's users are not looked after yet", "node", node, "err", err)
 			return // the next look finds the node again
 		}
 		took += len(found)
-		w.tally(found)
+		l.tally(found)
 		if !more {
 			return
 		}
