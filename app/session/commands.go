@@ -82,7 +82,7 @@ func (s *Session) publish(ctx context.Context, m *hub.Member, command protocol.B
 	return s.say(ctx, m, command.(protocol.Publish))
 }
 
-// say publishes a message, and delivers it where it concerns others.
+// say publishes a message, and tells those whom it concerns.
 func (s *Session) say(ctx context.Context, m *hub.Member, b protocol.Publish) (p chat.Publication, err error) {
 	body, err := s.authorized(ctx, m.Room(), b.Key, b.Data)
 	switch {
@@ -96,7 +96,7 @@ func (s *Session) say(ctx context.Context, m *hub.Member, b protocol.Publish) (p
 	if err != nil {
 		return p, err
 	}
-	return p, s.deliver(ctx, p, b.Mentions)
+	return p, s.tell(ctx, p, b.Mentions)
 }
 
 func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Join) (protocol.Frame, error) {
@@ -118,7 +118,7 @@ func (s *Session) runJoin(ctx context.Context, c protocol.Command, j protocol.Jo
 	}
 	at := s.rooms[len(s.rooms)-1].JoinedAt()
 	if _, direct := c.Room.Peer(s.user); direct && j.Since == nil { // else it is not the first time
-		s.open(ctx, c.Room, at)
+		s.listDirect(ctx, c.Room, at)
 	}
 	if j.User != "" {
 		return protocol.OkJoined(c.ID, c.Room, at), nil
