@@ -10,7 +10,7 @@ import (
 // what it says.
 const usersBytes = 256 << 10
 
-// openIngress lets the node say what services write into a stream.
+// openIngress lets the node say what backends write into a stream.
 func (n *node) openIngress() {
 	c := n.config
 	if n.store == nil || !c.Ingress.Enabled {

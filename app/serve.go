@@ -42,6 +42,7 @@ type node struct {
 	health    *api.Health
 	keys      *auth.JWT // nil: dev mode
 	home      *home.Guide
+	ingress   *redisstore.Queue // nil: this node does not read it
 	gateway   *gateway.Gateway
 	serving   *http.Server
 	ops       *http.Server // nil: none
@@ -51,7 +52,6 @@ type node struct {
 	teller    *teller // nil: the application is told nothing
 	hub       *hub.Hub
 	store     *redisstore.Store // nil: all is in memory
-	ingress   *redisstore.Queue // nil: this node does not read it
 }
 
 // serve runs a node until SIGTERM or an interrupt, and then drains it. A
