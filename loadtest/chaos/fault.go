@@ -67,6 +67,7 @@ type scene struct {
 	descriptors int
 	loud        *loud
 	newcomers   *crowd
+	people      *people
 
 	// entrances are where the players come in; prepare may change them.
 	entrances []string
@@ -92,7 +93,7 @@ func (s *scene) cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
 // faults are all of them, in the order of the table.
 func faults() []fault {
-	return slices.Concat(nodeFaults, redisFaults, doorFaults, networkFaults, crowdFaults, clockFaults, hostFaults)
+	return slices.Concat(nodeFaults, redisFaults, doorFaults, networkFaults, crowdFaults, peopleFaults, clockFaults, hostFaults)
 }
 
 // pick finds faults by name.

@@ -129,3 +129,18 @@ func TestMostPerSecond(t *testing.T) {
 		t.Errorf("most of none = %d", got)
 	}
 }
+
+// Ensure that what readers lack, have twice or too late is found, and nothing else.
+func TestMissing(t *testing.T) {
+	for keys, want := range map[string]string{
+		"n0 n1 n2":      "",
+		"x n0 n1 n2 n3": "",
+		"n0 n2":         "it lacks n1",
+		"n0 n2 n1":      "it has n2 too late",
+		"n0 n1 n1 n2":   "it has n1 twice",
+	} {
+		if got := strings.Join(missing("it", strings.Fields(keys), noticeKey, 3), ","); got != want {
+			t.Errorf("%s: %q, want %q", keys, got, want)
+		}
+	}
+}

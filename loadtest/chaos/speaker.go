@@ -38,38 +38,45 @@ func (s *speaker) publish(ctx context.Context, room string, data any) (position,
 	return parsePosition(pos)
 }
 
-// command sends one and waits for its answer.
+// command sends one and waits for its answer; pos is what that has of one.
 func (s *speaker) command(ctx context.Context, c map[string]any) (pos string, err error) {
+	var ok struct{ Pos string }
+	err = s.ask(ctx, c, &ok)
+	return ok.Pos, err
+}
+
+// ask sends a command, and reads what it is answered with.
+func (s *speaker) ask(ctx context.Context, c map[string]any, ok any) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	s.id++
 	c["id"] = s.id
 	b, err := json.Marshal(c)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := s.ws.Write(ctx, websocket.MessageText, b); err != nil {
-		return "", err
+		return err
 	}
 	for {
 		_, b, err := s.ws.Read(ctx)
 		if err != nil {
-			return "", err
+			return err
 		}
 		var f struct {
 			ID    int
-			OK    struct{ Pos string }
+			OK    json.RawMessage
 			Error *struct{ Code string }
 		}
 		if err := json.Unmarshal(b, &f); err != nil {
-			return "", err
+			return err
 		}
 		switch {
 		case f.ID != s.id:
 		case f.Error != nil:
-			return "", errors.New(f.Error.Code)
+			return errors.New(f.Error.Code)
 		default:
-			return f.OK.Pos, nil
+			return json.Unmarshal(f.OK, ok)
 		}
 	}
 }
