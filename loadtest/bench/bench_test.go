@@ -226,8 +226,8 @@ func TestWithoutHash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	places := strings.Count(string(b), "balance hash")
-	if strings.Contains(got, "balance hash") || len(b)-len(got) != places*(len(hashLine)-len("\n    balance roundrobin\n")) {
+	places := strings.Count(string(b), "balance hash var(txn.room)")
+	if strings.Contains(got, "balance hash var(txn.room)") || len(b)-len(got) != places*(len(hashLine)-len("\n    balance roundrobin\n")) {
 		t.Errorf("%d bytes of %d are left", len(got), len(b))
 	}
 	if _, err := withoutHash(got); err == nil {

@@ -63,7 +63,7 @@ func idleRow() row {
 			}
 			args := []string{"-n", "8000", "-rooms", "800", "-wait", "10s"}
 			if s.quick {
-				args = []string{"-n", "200", "-rooms", "20", "-wait", "1s"}
+				args = []string{"-n", "1000", "-rooms", "100", "-wait", "1s"}
 			}
 			if system == ours {
 				args = append(args, "-more", "10")

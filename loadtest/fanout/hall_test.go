@@ -43,11 +43,12 @@ type hall struct {
 
 type guest struct {
 	*websocket.Conn
-	user  string
-	room  string
-	heard int // owned by the hall's lock
-	typ   websocket.MessageType
-	carry []byte
+	events net.Conn // instead: the guest hears server-sent events
+	user   string
+	room   string
+	heard  int // owned by the hall's lock
+	typ    websocket.MessageType
+	carry  []byte
 }
 
 // start opens a hall, which ends with the test, and returns its address.
@@ -71,6 +72,10 @@ func (h *hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, "/sse/") {
+		h.stream(w, r)
+		return
+	}
 	conn, err := websocket.Accept(w, r, &h.opts)
 	if err != nil {
 		return
@@ -87,6 +92,28 @@ func (h *hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.speak(h, r.Context(), g, said)
 	}
+}
+
+// stream serves a guest who only listens.
+func (h *hall) stream(w http.ResponseWriter, r *http.Request) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nretry: 1000\n\n"))
+	g := &guest{events: conn, user: r.URL.Query().Get("user"), room: filepath.Base(r.URL.Path)}
+	h.greet(h, r.Context(), g)
+	_, _ = buffered.Peek(1) // until it goes
+}
+
+// Write says a message as the guest hears it.
+func (g *guest) Write(ctx context.Context, typ websocket.MessageType, said []byte) error {
+	if g.events == nil {
+		return g.Conn.Write(ctx, typ, said)
+	}
+	_, err := fmt.Fprintf(g.events, ":\n\nid: 1-2\ndata: %s\n\n", said)
+	return err
 }
 
 func (h *hall) count(sockets int) {

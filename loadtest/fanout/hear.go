@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
@@ -28,6 +29,25 @@ func (l *loop) frames(m *member, b []byte) ([]byte, error) {
 				return nil, errors.New("a message in more than one frame")
 			}
 			l.hear(m, f.payload)
+		}
+	}
+	return nil, nil
+}
+
+// streamed hears whole server-sent events, and returns what is behind them.
+func (l *loop) streamed(m *member, b []byte) ([]byte, error) {
+	for m.fd >= 0 {
+		event, rest, whole := bytes.Cut(b, []byte("\n\n"))
+		if !whole {
+			return b, nil
+		}
+		b = rest
+		head, data, _ := bytes.Cut(event, []byte("data: "))
+		if bytes.HasPrefix(head, []byte("event: close")) {
+			return nil, fmt.Errorf("closed with %s", data)
+		}
+		if len(data) > 0 {
+			l.hear(m, data)
 		}
 	}
 	return nil, nil

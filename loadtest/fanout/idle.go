@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/chatring/chatring/loadtest/proc"
@@ -71,9 +72,6 @@ func idle(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintf(out, "resident               %d kB before, %d kB joined, %d kB after %s\n", r.BeforeKB, r.JoinedKB, r.SettledKB, wait)
 	fmt.Fprintf(out, "per connection         %.2f kB\n", r.EachKB)
 	fmt.Fprintf(out, "idle                   %.1f %% of a CPU\n", 100*r.IdleCPU)
-	if r.EachKB <= 0 {
-		return errors.New("the node did not grow: is -pid the node of -url?")
-	}
 	if *more > 0 {
 		if err := r.second(ctx, c, t, *wait); err != nil {
 			return err
@@ -92,6 +90,14 @@ func (r *idleFigures) first(ctx context.Context, c *crowd, t *target, wait time.
 	joins, err := t.count(func() error { return c.join(ctx) }, c.deliveries)
 	if err != nil {
 		return err
+	}
+	sockets, err := proc.SocketsOf(t.pids)
+	switch {
+	case errors.Is(err, fs.ErrPermission): // another user's: believe -pid
+	case err != nil:
+		return err
+	case sockets < r.Connections:
+		return fmt.Errorf("of %d connections, the processes of -pid have %d at most: is it the node of -url?", r.Connections, sockets)
 	}
 	r.JoinSeconds = joins.seconds
 	r.JoinCPU = proc.Total(joins.uses) * 1000 / float64(r.Connections)

@@ -17,13 +17,15 @@ type room struct {
 	members []*member
 }
 
-// A member is one WebSocket in one room. All of it belongs to its loop.
+// A member is one WebSocket in one room, or one stream of server-sent events. All of it
+// belongs to its loop.
 type member struct {
 	// Static.
 	room   *room
 	place  int // among the room's members
 	user   string
 	sample bool // it times its deliveries
+	stream bool // it listens to server-sent events, and says nothing
 
 	// The socket.
 	fd       int    // negative: there is none
@@ -31,7 +33,7 @@ type member struct {
 	epoll    int    // which has it
 	watched  bool   // epoll tells when it takes more
 	open     bool   // the handshake is done
-	carry    []byte // of a frame that is cut
+	carry    []byte // of a frame or an event that is cut
 	part     []byte // of a message that a stream has not finished
 	out      []byte // what it has not taken yet
 	flushing bool   // it stands in loop.unsent

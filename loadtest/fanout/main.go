@@ -38,6 +38,7 @@ const usage = `usage: fanout VERB [flags]
 
   fanout talk -url ws://127.0.0.1:9301 -pid 4711                 closed loop, 1,000 members
   fanout talk -url ws://127.0.0.1:9301 -pid 4711 -rate 50        open loop
+  fanout talk -url ws://127.0.0.1:9301 -pid 4711 -sse            listeners over SSE
   fanout talk -url ws://127.0.0.1:8080 -pid 4711,4712 -rooms 50 -members 10 -rate 200
                                                                  through HAProxy, which is 4712
   fanout talk -url ws://127.0.0.1:3000 -wire socketio -rate 50   a Socket.IO server

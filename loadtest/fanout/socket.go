@@ -66,8 +66,13 @@ func (l *loop) appendRequest(b []byte, m *member) []byte {
 	}
 	l.dials++
 	target, subprotocol := l.wire.request(m.room.name, user)
-	b = fmt.Appendf(b, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", target, l.host)
+	if m.stream {
+		b = fmt.Appendf(b, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n", strings.Replace(target, "/ws/", "/sse/", 1), l.host)
+		subprotocol = ""
+	} else {
+		b = fmt.Appendf(b, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", target, l.host)
+	}
 	if subprotocol != "" {
 		b = fmt.Appendf(b, "Sec-WebSocket-Protocol: %s\r\n", subprotocol)
 	}
@@ -122,7 +127,11 @@ func (l *loop) read(m *member) {
 		}
 	}
 	if m.open {
-		if b, err = l.frames(m, b); err != nil {
+		hear := l.frames
+		if m.stream {
+			hear = l.streamed
+		}
+		if b, err = hear(m, b); err != nil {
 			l.drop(m, err)
 			return
 		}
@@ -141,11 +150,15 @@ func (l *loop) shake(m *member, b []byte) ([]byte, error) {
 		return b, nil
 	}
 	status, _, _ := strings.Cut(string(head), "\r\n")
-	if !strings.Contains(status, " 101 ") {
+	want := " 101 "
+	if m.stream {
+		want = " 200 "
+	}
+	if !strings.Contains(status, want) {
 		return nil, errors.New(status)
 	}
 	m.open = true
-	if hello := l.wire.greet(m.room.name); hello != nil {
+	if hello := l.wire.greet(m.room.name); hello != nil && !m.stream {
 		l.send(m, hello)
 	}
 	return rest, nil

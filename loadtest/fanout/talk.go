@@ -21,6 +21,7 @@ type talkFigures struct {
 	Rooms      int       `json:"rooms"`
 	Members    int       `json:"members_per_room"`
 	Publishers int       `json:"publishers_per_room"`
+	SSE        bool      `json:"sse"`    // members that do not speak listen to server-sent events
 	Rate       float64   `json:"rate"`   // messages per second, in all; 0: closed loop
 	Window     int       `json:"window"` // closed loop: messages not heard by all, per room
 	Size       int       `json:"bytes"`  // of data
@@ -93,6 +94,7 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 	publishers := f.Int("publishers", 16, "members of each room that speak, in turn: a node runs one session's commands one by one")
 	rate := f.Float64("rate", 0, "messages per second in all (0: closed loop, as many as are heard)")
 	window := f.Int64("window", 64, "closed loop: messages of a room that not every member has heard yet")
+	sse := f.Bool("sse", false, "members that do not speak listen to server-sent events (chatring)")
 	t.sized(f)
 	t.settled(f)
 	rest := f.Duration("rest", 500*time.Millisecond, "how long to wait between the last join and the first message: several nodes may tell each other of a join once it is answered")
@@ -105,6 +107,8 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 	switch {
 	case *rooms < 1 || *members < 1 || *publishers < 1 || *window < 1 || *rate < 0 || *samples < 0:
 		return misuse("-rooms, -members, -publishers and -window are at least 1, -rate and -samples at least 0")
+	case *sse && t.name != "chatring":
+		return misuse("-sse is for -wire chatring")
 	case *publishers > maxPublishers:
 		return misuse("-publishers is at most %d", maxPublishers)
 	}
@@ -115,6 +119,9 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer c.end()
 	for _, r := range c.rooms {
+		for _, m := range r.members {
+			m.stream = *sse && m.place >= *publishers
+		}
 		// Spread over the room: those that joined first are served first.
 		for i := range *samples {
 			r.members[i*len(r.members)/(*samples)].sample = true
@@ -127,7 +134,7 @@ func talk(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	r := &talkFigures{
-		At: time.Now(), URL: t.url, Wire: t.name, Rooms: *rooms, Members: *members, Publishers: min(*publishers, *members),
+		At: time.Now(), URL: t.url, Wire: t.name, Rooms: *rooms, Members: *members, Publishers: min(*publishers, *members), SSE: *sse,
 		Rate: *rate, Size: t.size, Threads: len(c.loops), CPUs: runtime.NumCPU(),
 	}
 	if *rate == 0 {
@@ -277,7 +284,11 @@ func (r *talkFigures) print(out io.Writer) {
 	if r.Rate == 0 {
 		how = fmt.Sprintf("closed loop, window %d", r.Window)
 	}
-	fmt.Fprintf(out, "load                   %d rooms of %d members, %d of them speak; %d bytes; %s; %s\n", r.Rooms, r.Members, r.Publishers, r.Size, how, r.Wire)
+	wire := r.Wire
+	if r.SSE {
+		wire += ", the others over SSE"
+	}
+	fmt.Fprintf(out, "load                   %d rooms of %d members, %d of them speak; %d bytes; %s; %s\n", r.Rooms, r.Members, r.Publishers, r.Size, how, wire)
 	fmt.Fprintf(out, "deliveries             %d in %.1f s: %.0f/s, of %.0f messages/s\n", r.Deliveries, r.Seconds, r.PerSecond, float64(r.Messages)/r.Seconds)
 	if r.NodeCPU > 0 {
 		fmt.Fprintf(out, "node                   %.2f CPU seconds (%.0f %% of a CPU): %.0f deliveries per CPU second\n", r.NodeCPU, 100*r.NodeCPU/r.Seconds, r.PerCPU)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,13 +34,24 @@ func TestTalk(t *testing.T) {
 			"-rooms 3 -members 4 -publishers 4 -samples 0 -threads 2",
 			"-rooms 2 -members 9 -publishers 2 -samples 1 -rate 200 -bytes 300",
 			"-rooms 4 -members 2 -rate 500 -threads 3",
+			"-rooms 2 -members 9 -publishers 2 -sse",
 		} {
+			if strings.Contains(load, "-sse") && wire != "chatring" {
+				continue
+			}
 			t.Run(wire+" "+load, func(t *testing.T) {
 				t.Parallel()
 				var f talkFigures
-				code, out, errs := fanout(t, &f, talkTo(hall().start(t), wire, strings.Fields(load)...)...)
+				h := hall()
+				code, out, errs := fanout(t, &f, talkTo(h.start(t), wire, strings.Fields(load)...)...)
 				if code != 0 || f.audit != (audit{}) {
 					t.Fatalf("exit code %d: %s\n%s", code, errs, out)
+				}
+				h.mu.Lock()
+				streams := slices.ContainsFunc(h.queries, func(q string) bool { return strings.HasPrefix(q, "/sse/chat/") })
+				h.mu.Unlock()
+				if want := strings.Contains(load, "-sse"); streams != want || f.SSE != want {
+					t.Errorf("there were streams: %v, want %v", streams, want)
 				}
 				if f.Deliveries < 10 || f.OwnPerCPU <= 0 || f.Rate == 0 && f.PerCPU <= 0 || len(f.Processes) == 0 {
 					t.Errorf("figures are %+v", f)
@@ -328,6 +341,7 @@ func TestIdle(t *testing.T) {
 		g.carry = bytes.Repeat([]byte("x"), 200<<10)
 		greet(h, ctx, g)
 	}
+	debug.FreeOSMemory() // what other tests left would be taken again
 	code, out, errs := fanout(t, &f, "idle", "-url", h.start(t), "-pid", own, "-n", "200", "-rooms", "50", "-wait", "50ms", "-more", "3", "-threads", "2")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s\n%s", code, errs, out)
@@ -345,15 +359,26 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// Ensure that memory of a process that has not the connections is no figure.
+func TestIdleOfAnother(t *testing.T) {
+	other := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = other.Process.Kill()
+		_ = other.Wait()
+	}()
+	code, _, errs := fanout(t, nil, "idle", "-url", chatringHall().start(t), "-pid", strconv.Itoa(other.Process.Pid), "-n", "4", "-rooms", "1", "-wait", "1ms")
+	if code != 1 || !strings.Contains(errs, "of 4 connections, the processes of -pid have 0") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
 // Ensure that each connection's further room may be the inbox of its user.
 func TestIdleInbox(t *testing.T) {
 	var f idleFigures
 	h := chatringHall()
-	greet := h.greet
-	h.greet = func(h *hall, ctx context.Context, g *guest) {
-		g.carry = bytes.Repeat([]byte("x"), 1<<20) // so that something can be measured
-		greet(h, ctx, g)
-	}
 	code, out, errs := fanout(t, &f, "idle", "-url", h.start(t), "-pid", own, "-n", "20", "-rooms", "20", "-wait", "50ms", "-inbox")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s\n%s", code, errs, out)

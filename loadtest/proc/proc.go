@@ -194,6 +194,30 @@ func ResidentOf(pids []int) (int, error) {
 	return total, nil
 }
 
+// SocketsOf is how many sockets processes and all that descend from them have open
+// (/proc/PID/fd, proc(5)). Of another user's processes only root is told.
+func SocketsOf(pids []int) (int, error) {
+	all, err := processes()
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, pid := range family(pids, all) {
+		dir := fmt.Sprintf("/proc/%d/fd", pid)
+		open, err := os.ReadDir(dir)
+		if err != nil && slices.Contains(pids, pid) {
+			return 0, fmt.Errorf("open files of process %d: %w", pid, err)
+		}
+		for _, file := range open {
+			// One that was closed meanwhile is no socket.
+			if to, _ := os.Readlink(filepath.Join(dir, file.Name())); strings.HasPrefix(to, "socket:") {
+				total++
+			}
+		}
+	}
+	return total, nil
+}
+
 // OwnCPU is the processor time of this program, in seconds.
 func OwnCPU() float64 {
 	var use syscall.Rusage

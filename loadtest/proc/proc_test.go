@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bufio"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -84,6 +85,32 @@ func TestUseOfProcesses(t *testing.T) {
 		t.Errorf("this process counts %d times", n)
 	}
 	if _, err := UsesOf([]int{1 << 30}); err == nil || !strings.Contains(err.Error(), "no process 1073741824") {
+		t.Errorf("the error of a process that does not exist is %v", err)
+	}
+}
+
+// Ensure that sockets count, and nothing else that is open.
+func TestSockets(t *testing.T) {
+	before, err := SocketsOf([]int{os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
+	file, err := os.Open("proc_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if after, err := SocketsOf([]int{os.Getpid()}); err != nil || after != before+3 {
+		t.Errorf("%d sockets, then three more and a file: %d, %v", before, after, err)
+	}
+	if _, err := SocketsOf([]int{1 << 30}); err == nil || !strings.Contains(err.Error(), "process 1073741824") {
 		t.Errorf("the error of a process that does not exist is %v", err)
 	}
 }
