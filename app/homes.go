@@ -22,6 +22,7 @@ func (n *node) connectHomes() {
 	n.home = home.New(sockets{n.gateway, n.config.Home.Rate}, home.Options{
 		AppID: n.config.APPID, URL: n.config.Home.URL,
 		Open: func(rooms map[string][]chat.RoomID) error { return n.cluster.Call(kindOpen, rooms) },
+		Away: n.away, Led: n.led,
 	}, &n.count.Home)
 	n.cluster.On(kindOpen, n.openRooms)
 }

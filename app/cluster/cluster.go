@@ -22,6 +22,9 @@ import (
 // Room is the nodes' own. No client can name it: chat.ParseAddress refuses it.
 const Room chat.RoomID = "!nodes"
 
+// Rooms are those of the nodes, in which each node is a member.
+func Rooms() []chat.RoomID { return []chat.RoomID{Room, broadcastRoom} }
+
 // Owns says whether a room is the nodes', and none that people are in.
 func Owns(room chat.RoomID) bool { return strings.HasPrefix(string(room), "!") }
 

@@ -38,6 +38,11 @@ type Options struct {
 	// Open tells other nodes to open rooms, whose members are about to come, by
 	// the node's APPID. It never blocks, and what it says may be lost.
 	Open func(rooms map[string][]chat.RoomID) error
+	// Away hears of rooms here whose homes, by their APPIDs, a look has found elsewhere,
+	// and Led that members of so many rooms were sent there. Neither may block. Nil:
+	// nobody minds.
+	Away func(homes map[chat.RoomID]string)
+	Led  func(rooms map[chat.RoomID]bool, sockets int)
 	// Transport carries the questions; nil: TCP.
 	Transport http.RoundTripper
 }
@@ -203,6 +208,9 @@ func (g *Guide) round(ctx context.Context, rooms []chat.RoomID, all bool) error 
 	if len(away) == 0 {
 		return nil
 	}
+	if g.opts.Away != nil {
+		g.opts.Away(away)
+	}
 	if !sleep(ctx, secondLook) {
 		return ctx.Err()
 	}
@@ -232,6 +240,9 @@ func (g *Guide) round(ctx context.Context, rooms []chat.RoomID, all bool) error 
 	if sent > 0 {
 		g.count.Led.Add(float64(sent))
 		slog.Info("members are led home", "sockets", sent, "rooms", len(confirmed))
+		if g.opts.Led != nil {
+			g.opts.Led(confirmed, sent)
+		}
 	}
 	return nil
 }

@@ -43,12 +43,26 @@ type scene struct {
 	stick  bool                      // members come back here at once, whatever the ring says
 	told   []string
 	sent   []string
+	away   []string // rooms found elsewhere, and their homes
+	ledTo  []string // rooms whose members were led home
 }
 
 func newScene(t *testing.T) *scene {
 	s := &scene{t: t, born: time.Now(), began: time.Now(), since: map[chat.RoomID]time.Time{}, count: metrics.New("1111", "test").Home}
-	s.Guide = home.New(s, home.Options{AppID: "1111", URL: "http://haproxy", Open: s.open, Transport: s}, &s.count)
+	s.Guide = home.New(s, home.Options{AppID: "1111", URL: "http://haproxy", Open: s.open, Away: s.foundAway, Led: s.ledHome, Transport: s}, &s.count)
 	return s
+}
+
+func (s *scene) foundAway(homes map[chat.RoomID]string) {
+	s.change(func() {
+		for _, room := range slices.Sorted(maps.Keys(homes)) {
+			s.away = append(s.away, fmt.Sprint(room, " ", homes[room]))
+		}
+	})
+}
+
+func (s *scene) ledHome(rooms map[chat.RoomID]bool, sockets int) {
+	s.change(func() { s.ledTo = append(s.ledTo, fmt.Sprint(slices.Sorted(maps.Keys(rooms)), " ", sockets)) })
 }
 
 // change changes what the guide sees.
@@ -258,6 +272,9 @@ func TestLeadHome(t *testing.T) {
 		}
 		if want := []string{"2222[b1]", "2222[b2]"}; !slices.Equal(s.told, want) {
 			t.Errorf("told %v, want %v", s.told, want)
+		}
+		if !slices.Equal(s.away, []string{"b1 2222", "b2 2222"}) || !slices.Equal(s.ledTo, []string{"[b1 b2] 2"}) {
+			t.Errorf("found %v elsewhere, and led those of %v", s.away, s.ledTo)
 		}
 		if got := testutil.ToFloat64(s.count.Led); got != 2 {
 			t.Errorf("led_home_total = %v, want 2", got)

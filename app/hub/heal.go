@@ -51,6 +51,9 @@ func (r *room) heal() {
 		restored, err := r.tryHeal(r.hub.life)
 		if err == nil {
 			slog.Warn("a log had lost its tail, and is healed", "room", r.id, "restored", restored)
+			if tell := r.hub.opts.Healed; tell != nil {
+				tell(r.id, restored)
+			}
 			return
 		}
 		if n%30 == 0 {

@@ -165,6 +165,36 @@ func (l *listener) len() int {
 	return len(l.heard)
 }
 
+// A node says which room's log it has healed, and with how much, and what it has of a room.
+func TestHealIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := membroker.New()
+		o := options
+		var told []string
+		o.Healed = func(room chat.RoomID, restored int) { told = append(told, fmt.Sprint(room, " ", restored)) }
+		h, _ := start(t, cluster, "1111", o)
+		alice := join(t, h, "lobby", "alice", &listener{}, nil)
+		for i := range 5 {
+			say(t, alice, fmt.Sprint("k", i))
+		}
+		cluster.Rewind("lobby", 2)
+		last := say(t, alice, "after")
+		synctest.Wait()
+		if want := []string{"lobby 2"}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+		g, ok := h.Look("lobby")
+		if want := (hub.Glance{Members: 1, Last: last, Used: time.Now()}); !ok || g != want {
+			t.Errorf("the room is %+v (%v), want %+v", g, ok, want)
+		}
+		if g, ok := h.Look("elsewhere"); ok {
+			t.Errorf("a room that is not served is %+v", g)
+		}
+		alice.Leave()
+		time.Sleep(time.Minute)
+	})
+}
+
 // What a node has only heard of, behind a hole, proves a loss as well as what
 // it has let through.
 func TestWhatWasHeardOfIsWitness(t *testing.T) {

@@ -60,6 +60,9 @@ type Options struct {
 	// It is called under the room's lock, in the order of what happens, and must not
 	// block. Nil: nobody minds.
 	Occupied func(room chat.RoomID, occupied bool)
+	// Healed hears that the log of a room had lost its tail and is healed, and how many
+	// publications were restored. It must not block. Nil: nobody minds.
+	Healed func(room chat.RoomID, restored int)
 }
 
 // A Hub holds the rooms that this node serves. All methods may be called

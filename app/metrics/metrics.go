@@ -11,6 +11,7 @@ import (
 // Labels never carry rooms or users: their number has no bound.
 type Set struct {
 	Registry *prometheus.Registry
+	vital    *prometheus.Registry // the few of Figures
 	Gateway  Gateway
 	Sessions Sessions
 	Hub      Hub
@@ -23,6 +24,8 @@ type Set struct {
 // Gateway counts sockets.
 type Gateway struct {
 	Connections prometheus.Gauge
+	Streams     prometheus.Gauge
+	Tickets     *prometheus.CounterVec // by what became of them
 	Refused     *prometheus.CounterVec // by reason
 	Closed      *prometheus.CounterVec // by close code
 	Panics      prometheus.Counter
@@ -35,6 +38,7 @@ type Sessions struct {
 	Commands      prometheus.Counter
 	Errors        *prometheus.CounterVec // by code
 	SlowConsumers prometheus.Counter
+	OutboxBytes   prometheus.Gauge
 	RateLimited   *prometheus.CounterVec // by the limit
 	MarkersMoved  prometheus.Counter
 	RoomLists     prometheus.Histogram   // seconds
@@ -97,11 +101,14 @@ func New(appid, version string) *Set {
 	m := maker{reg}
 	m.gauge("build_info", "Always 1; the labels say what runs.",
 		prometheus.Labels{"version": version, "appid": appid}).Set(1)
-	return &Set{
+	s := &Set{
 		Registry: reg,
+		vital:    prometheus.NewRegistry(),
 		Gateway: Gateway{
-			Connections: m.gauge("connections", "Sockets that are open.", nil),
-			Refused:     m.counters("refused_total", "Requests for a socket that were refused, by the answer's code; of unavailable: descriptors, draining, full, handshakes, hooks, keys, logouts or rooms.", "reason"),
+			Connections: m.gauge("connections", "Sockets and streams that are open.", nil),
+			Streams:     m.gauge("streams", "Those of the connections that are streams of server-sent events.", nil),
+			Tickets:     m.counters("tickets_total", "Tickets for streams: given, used, used_again (by the same browser, which comes back), refused.", "outcome"),
+			Refused:     m.counters("refused_total", "Requests for a socket or a stream that were refused, by the answer's code; of unavailable: descriptors, draining, full, handshakes, hooks, keys, logouts, order, rooms or tickets.", "reason"),
 			Closed:      m.counters("closed_total", "Sockets closed, by the node's code (1006: the connection broke; client: the client closed).", "code"),
 			Panics:      m.counter("panics_total", "Panics of a socket's reader that were contained."),
 			AcceptWaits: m.counter("accept_waits_total", "Times that no connection could be accepted, because descriptors had run out above all."),
@@ -116,6 +123,7 @@ func New(appid, version string) *Set {
 				prometheus.ExponentialBuckets(0.0001, 2, 16)),
 			Notices:       m.counters("notices_total", "Messages put into inboxes because of what was said in a room, by type: direct or mention. Retries count.", "type"),
 			SlowConsumers: m.counter("slow_consumers_total", "Sessions closed because too much waited for them."),
+			OutboxBytes:   m.gauge("outbox_bytes", "Bytes that wait for readers, of all sessions together.", nil),
 		},
 		Hub: Hub{
 			Rooms:        m.gauge("rooms", "Rooms that this node serves.", nil),
@@ -159,6 +167,9 @@ func New(appid, version string) *Set {
 			Messages:    m.counters("api_messages_total", "Messages that services have sent: to a room, to a user, or to everybody.", "to"),
 		},
 	}
+	s.vital.MustRegister(s.Gateway.Connections, s.Gateway.Streams, s.Sessions.OutboxBytes, s.Hub.Rooms, s.Hub.Members,
+		s.Hub.Publications, s.Hub.Deliveries, s.Hub.Append, s.Home.Away)
+	return s
 }
 
 // Broker is what a broker on Redis has counted, and how long its queue is.

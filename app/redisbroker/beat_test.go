@@ -1,6 +1,7 @@
 package redisbroker_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -28,7 +29,14 @@ func TestLossWithoutInterruption(t *testing.T) {
 			t.Parallel()
 			r := chattest.StartRedis(t)
 			o := redisbroker.Options{URL: r.URL(), AppID: "1111", ProbeEvery: 20 * time.Millisecond, ProbeTimeout: 10 * time.Second}
-			one, heardOne := start(t, o)
+			losses := make(chan error, 10)
+			tells := o
+			tells.Bridged = func(broken error) {
+				if broken != nil {
+					losses <- broken
+				}
+			}
+			one, heardOne := start(t, tells)
 			two, heardTwo := start(t, o)
 			c := operator(t, r)
 			beats := func(n uint64) {
@@ -50,6 +58,9 @@ func TestLossWithoutInterruption(t *testing.T) {
 				if n := heard.Resumptions(); n != 1 {
 					t.Errorf("told to look again %d times, want once", n)
 				}
+			}
+			if err := <-losses; !errors.Is(err, redisbroker.ErrLoss) || len(losses) > 0 {
+				t.Errorf("told %v and %d times more, want the loss", err, len(losses))
 			}
 		})
 	}

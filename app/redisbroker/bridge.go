@@ -256,6 +256,13 @@ func (b *bridge) unsubscribed(room chat.RoomID) {
 	b.touch(room, l)
 }
 
+// tell tells whoever minds that the bridge works, or what has broken it.
+func (b *bridge) tell(broken error) {
+	if hear := b.broker.options.Bridged; hear != nil {
+		hear(broken)
+	}
+}
+
 // complete notes that the connection has all rooms and the node's channel.
 func (b *bridge) complete() {
 	b.mu.Lock()
@@ -294,6 +301,7 @@ func (b *bridge) run(ctx context.Context, sink chat.Sink) {
 		case interrupted:
 			log.Warn("bridge interrupted", "error", err)
 			b.broker.counters.interrupted(err)
+			b.tell(err)
 			pause = minConnectPause
 		case first:
 			log.Warn("bridge cannot connect and keeps trying", "error", err)

@@ -163,8 +163,10 @@ func TestBlackHole(t *testing.T) {
 	r := chattest.StartRedis(t)
 	proxy := chattest.StartProxy(t, r.Addr)
 	one, _ := start(t, redisbroker.Options{URL: r.URL(), AppID: "1111"})
+	told := make(chan error, 10)
 	two, heard := start(t, redisbroker.Options{
 		URL: proxy.URL(), AppID: "2222", ProbeEvery: 500 * time.Millisecond, ProbeTimeout: time.Second,
+		Bridged: func(broken error) { told <- broken },
 	})
 	open(t, two, "lobby")
 	say(t, one, "lobby", "heard")
@@ -184,6 +186,9 @@ func TestBlackHole(t *testing.T) {
 	heard.Wait(t, "the last publication", func() bool { return len(heard.Publications("lobby")) == 2 })
 	if s := two.Stats(); s.ProbeTimeouts != 1 || s.Interruptions != 1 {
 		t.Errorf("Stats = %+v, want one probe timeout", s)
+	}
+	if begun, broken, back := <-told, <-told, <-told; begun != nil || broken == nil || errors.Is(broken, redisbroker.ErrLoss) || back != nil {
+		t.Errorf("told %v, %v and %v, want that it works, was broken, and works again", begun, broken, back)
 	}
 }
 

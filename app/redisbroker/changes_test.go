@@ -147,8 +147,9 @@ func TestChangesLiveAsLongAsTheLog(t *testing.T) {
 		return do(t, by, "TTL chatring:{lobby}:changed").(int64) > 1000
 	})
 	for _, name := range beside {
-		if got, log := do(t, by, "PEXPIRETIME chatring:{lobby}:"+name), do(t, by, "PEXPIRETIME chatring:{lobby}:log"); got != log {
-			t.Errorf("%s expires at %v, the log at %v", name, got, log)
+		got, log := do(t, by, "PEXPIRETIME chatring:{lobby}:"+name).(int64), do(t, by, "PEXPIRETIME chatring:{lobby}:log").(int64)
+		if got < log || got > log+1000 { // Redis looks at its clock for each of them
+			t.Errorf("%s expires at %d, the log at %d", name, got, log)
 		}
 	}
 	do(t, by, "DEL chatring:{lobby}:log")

@@ -171,6 +171,7 @@ func (c *connection) confirmed(s *redis.Subscription, sink chat.Sink) {
 	case !ok:
 		c.bridge.complete()
 		close(c.settled)
+		c.bridge.tell(nil)
 		c.bridge.broker.options.Log.Info("bridge connected", "connection", c.number)
 		if c.number > 1 {
 			sink.Resumed()

@@ -11,8 +11,10 @@ import (
 var (
 	errNoEcho = errors.New("a probe was published and did not come back")
 	errDeaf   = errors.New("the connection is unknown to Redis")
-	errLoss   = errors.New("data that Redis had is gone")
 )
+
+// ErrLoss says that Redis has lost data without breaking a connection.
+var ErrLoss = errors.New("data that Redis had is gone")
 
 // probe publishes to the node's own channel and expects to hear it on the
 // connection, again and again. TCP and PING can look well on a connection that
@@ -25,7 +27,7 @@ var (
 // connection has all rooms needs no more than the Resumed that follows.
 func (c *connection) probe(ctx context.Context) error {
 	if lost := c.bridge.beat(ctx); lost && c.isSettled() {
-		return fmt.Errorf("probe: %w", errLoss)
+		return fmt.Errorf("probe: %w", ErrLoss)
 	}
 	select {
 	case <-ctx.Done():
@@ -47,7 +49,7 @@ func (c *connection) probe(ctx context.Context) error {
 			return fmt.Errorf("probe: %w", err)
 		}
 		if c.bridge.beat(ctx) {
-			return fmt.Errorf("probe: %w", errLoss)
+			return fmt.Errorf("probe: %w", ErrLoss)
 		}
 	}
 }

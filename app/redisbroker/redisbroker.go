@@ -90,6 +90,10 @@ type Options struct {
 	// stall longer than that.
 	ProbeEvery, ProbeTimeout time.Duration
 
+	// Bridged hears that the bridge has all rooms (nil), or what has ended a bridge that
+	// had them: it wraps ErrLoss when data was lost. It must not block. Nil: nobody minds.
+	Bridged func(broken error)
+
 	// Log hears of interruptions and of entries that cannot be read. Default
 	// slog.Default().
 	Log *slog.Logger
