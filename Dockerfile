@@ -4,9 +4,22 @@
 #   docker run --rm -p 127.0.0.1:8080:8080 -e CHATRING_AUTH_MODE=dev chatring:dev
 #
 # Needs BuildKit (the default builder of Docker and of Compose). A build machine
-# behind a module proxy says so: --build-arg GOPROXY=… --build-arg GOFLAGS=…
+# behind a module proxy says so: --build-arg GOPROXY=… --build-arg GOFLAGS=…, and one
+# behind a mirror of npm: --build-arg NPM_CONFIG_REGISTRY=…
 
 ARG GO_IMAGE=golang:1.26-bookworm
+ARG NODE_IMAGE=node:22-bookworm-slim
+
+# What browsers are given.
+FROM ${NODE_IMAGE} AS web
+# Unset, it leaves npm's own default alone.
+ARG NPM_CONFIG_REGISTRY
+WORKDIR /src
+COPY app/web/package.json app/web/package-lock.json app/web/.npmrc ./
+RUN --mount=type=cache,target=/root/.npm \
+    npm ci --no-audit --no-fund --loglevel=error
+COPY app/web ./
+RUN npm run --silent build
 
 FROM ${GO_IMAGE} AS build
 # Unset, they leave Go's own defaults alone.
@@ -23,6 +36,7 @@ RUN --mount=type=cache,target=/go/pkg/mod \
     go mod download
 
 COPY app ./app
+COPY --from=web /src/dist ./app/web/dist
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \

@@ -30,6 +30,7 @@ import (
 	"github.com/chatring/chatring/app/redisbroker"
 	"github.com/chatring/chatring/app/redisconn"
 	"github.com/chatring/chatring/app/redisstore"
+	"github.com/chatring/chatring/app/ring"
 	"github.com/chatring/chatring/app/session"
 	"github.com/chatring/chatring/app/web"
 )
@@ -40,6 +41,7 @@ type node struct {
 	config    config.Config
 	count     *metrics.Set
 	health    *api.Health
+	self      *ring.Self
 	keys      *auth.JWT // nil: dev mode
 	home      *home.Guide
 	ingress   *redisstore.Queue // nil: this node does not read it
@@ -101,6 +103,7 @@ func (n *node) run(told context.Context, ln, opsLn net.Listener) error {
 		return talks.Wait()
 	})
 	parts.Go(func() error { return n.friends.Run(life) })
+	parts.Go(func() error { return n.self.Run(life) })
 	if n.teller != nil {
 		parts.Go(func() error { return n.teller.run(life) })
 	}
@@ -140,6 +143,7 @@ const patience = 2 * time.Second
 func (n *node) drain(orderly bool) {
 	d := gateway.Departure{Rate: n.config.Drain.Rate}
 	n.health.Drain()
+	n.self.Note(ring.Event{Kind: ring.Draining})
 	if orderly && n.config.Broker != "memory" { // else there is nobody to wait for, and nowhere to go
 		d.Within = n.config.DrainWithin()
 		d.Ahead, d.Patience = n.home.Announce, patience
@@ -169,11 +173,13 @@ func unlessClosed(err error) error {
 // build makes the parts; nothing runs yet. Its errors are those of settings.
 func build(c config.Config) (*node, error) {
 	count := metrics.New(c.APPID, buildVersion())
-	broker, err := newBroker(c, count)
+	n := &node{config: c, count: count}
+	broker, err := newBroker(c, count, n.bridged)
 	if err != nil {
 		return nil, err
 	}
-	n := &node{config: c, count: count, health: api.NewHealth(broker.Check)}
+	n.health = api.NewHealth(broker.Check)
+	n.self = n.newSelf()
 	if n.store, err = newStore(c); err != nil {
 		return nil, err
 	}
@@ -191,7 +197,7 @@ func build(c config.Config) (*node, error) {
 		Rooms: c.Room.Max, Window: c.Room.Window, WindowBudget: c.Room.WindowBudget, Linger: c.Room.Linger,
 		OpenTimeout: c.Room.OpenTimeout, FillGrace: c.Room.FillGrace, Rest: c.Room.Rest, Gather: c.Room.Gather,
 		RetentionAge: c.Retention.Age, Node: c.APPID,
-		Occupied: n.occupied,
+		Occupied: n.occupied, Healed: n.healed,
 	}, &count.Hub)
 	n.connectFriends(broker)
 	n.cluster = cluster.New(n.hub, c.APPID)
@@ -199,7 +205,7 @@ func build(c config.Config) (*node, error) {
 	logouts := n.hearLogouts()
 	options := gatewayOptions(c)
 	options.Session.Bookmarks, options.Session.Contacts = n.bookmarks(broker), n.friends
-	options.Session.Modules = n.modules()
+	options.Session.Modules, options.Tickets = n.modules(), n.tickets()
 	if err := n.askApplication(&options); err != nil {
 		return nil, err
 	}
@@ -208,7 +214,9 @@ func build(c config.Config) (*node, error) {
 	n.hearServices()
 	n.openIngress()
 	serving := http.NewServeMux()
-	serving.Handle("/ws/", n.gateway.Handler())
+	door := n.gateway.Handler()
+	serving.Handle("/ws/", door)
+	serving.Handle("/sse/", door)
 	probes := api.Serving(c.APPID, n.health)
 	serving.Handle("/healthz", probes)
 	if c.Serves("api") {
@@ -220,12 +228,12 @@ func build(c config.Config) (*node, error) {
 	}
 	n.serving = newServer(serving)
 	if c.Ops.Listen != "" {
-		n.ops = newServer(api.Operators(n.health, count, n.logout))
+		n.ops = newServer(n.operators())
 	}
 	return n, nil
 }
 
-func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
+func newBroker(c config.Config, count *metrics.Set, bridged func(broken error)) (chat.Broker, error) {
 	if c.Broker == "memory" {
 		if c.Env == "production" { // not in config: a token is made beside a node as well
 			return nil, errors.New("broker: memory keeps nothing, and env is production: use redis with redis.url")
@@ -244,6 +252,7 @@ func newBroker(c config.Config, count *metrics.Set) (chat.Broker, error) {
 		QueueBytes: config.QueueBytes,
 		Vital:      cluster.Room, // to log out who has filled Redis
 		Tells:      tells, Backlog: c.Hooks.Backlog,
+		Bridged: bridged,
 	})
 	if err != nil {
 		return nil, err
@@ -269,6 +278,13 @@ func (n *node) bookmarks(log chat.Broker) bookmarks.Store {
 		return memstore.NewBookmarks(log)
 	}
 	return redisstore.Bookmarks{Store: n.store}
+}
+
+func (n *node) tickets() gateway.Tickets {
+	if n.store == nil {
+		return memstore.NewTickets()
+	}
+	return redisstore.Tickets{Store: n.store}
 }
 
 // modules are those whose commands this node answers.

@@ -33,6 +33,12 @@ func NewHealth(check func(context.Context) error) *Health {
 // sockets and sends no new ones.
 func (h *Health) Drain() { h.draining.Store(true) }
 
+// Draining says whether the node is going away.
+func (h *Health) Draining() bool { return h.draining.Load() }
+
+// Check asks the log whether it answers.
+func (h *Health) Check(ctx context.Context) error { return h.check(ctx) }
+
 // Serving answers on the serving port: /healthz for HAProxy, and
 // /shard/{room}, which tells where HAProxy's ring sends a room.
 func Serving(shard string, h *Health) http.Handler {
@@ -87,7 +93,7 @@ func (h *Health) ready(w http.ResponseWriter, r *http.Request) {
 		UptimeS int    `json:"uptime_s"`
 	}{"ready", "ok", int(time.Since(h.started).Seconds())}
 	status := http.StatusOK
-	if err := h.check(ctx); err != nil {
+	if err := h.Check(ctx); err != nil {
 		state.Status, state.Log = "degraded", "unavailable"
 	}
 	if h.draining.Load() {

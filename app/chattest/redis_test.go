@@ -17,7 +17,7 @@ func TestRedisDiesWithItsTest(t *testing.T) {
 		select {} // until it is killed
 	}
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestRedisDiesWithItsTest$")
-	cmd.Env = append(os.Environ(), "CHATTEST_ORPHAN=yes")
+	cmd.Env = append(os.Environ(), "CHATTEST_ORPHAN=yes", "TMPDIR="+t.TempDir()) // it is killed, and tidies nothing
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

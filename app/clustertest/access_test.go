@@ -14,22 +14,22 @@ import (
 )
 
 // withTokens starts a cluster that knows users by their tokens.
-func withTokens(t *testing.T, shards int) *Cluster {
+func withTokens(t *testing.T, shards int, settings ...string) *Cluster {
 	t.Helper()
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte(strings.Repeat("s3cret", 6)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("CHATRING_AUTH_MODE", "jwt")
-	t.Setenv("CHATRING_AUTH_SECRET_FILE", secret)
-	return Start(t, shards)
+	return Start(t, shards, append(settings, "CHATRING_AUTH_MODE=jwt", "CHATRING_AUTH_SECRET_FILE="+secret)...)
 }
 
 // verb runs a verb of the node's program, which must succeed, and returns what
 // it printed.
 func (c *Cluster) verb(args ...string) string {
 	c.t.Helper()
-	out, err := exec.CommandContext(c.t.Context(), nodeBinary, args...).Output()
+	cmd := exec.CommandContext(c.t.Context(), nodeBinary, args...)
+	cmd.Env = append(os.Environ(), c.env...)
+	out, err := cmd.Output()
 	if err != nil {
 		c.t.Fatalf("chatring %v: %v", args, err)
 	}
@@ -111,8 +111,7 @@ func TestLogoutEverywhere(t *testing.T) {
 // When there were more log-outs than the log has place for, a node that starts
 // later does not know of the first, and lets nobody in by a token that is as old.
 func TestLogoutsForgotten(t *testing.T) {
-	t.Setenv("CHATRING_RETENTION_MESSAGES", "257")
-	c := withTokens(t, 1)
+	c := withTokens(t, 1, "CHATRING_RETENTION_MESSAGES=257")
 	alice := c.token("alice")
 	logout := func(user string) {
 		resp, err := http.Post(fmt.Sprintf("http://%s/users/%s/logout", c.Ops(1), user), "", nil)

@@ -12,9 +12,7 @@ import (
 // another node serves, and when none can, the client is told to come back.
 func TestAdmission(t *testing.T) {
 	const sockets, rooms = 8, 30
-	t.Setenv("CHATRING_GATEWAY_MAX_CONNECTIONS", fmt.Sprint(sockets))
-	t.Setenv("CHATRING_ROOM_MAX", fmt.Sprint(rooms))
-	c := Start(t, 2)
+	c := Start(t, 2, fmt.Sprint("CHATRING_GATEWAY_MAX_CONNECTIONS=", sockets), fmt.Sprint("CHATRING_ROOM_MAX=", rooms))
 	aimed := c.roomsOn(1, 200)
 	t.Run("all rooms aimed at one node", func(t *testing.T) {
 		sub := *c

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,13 +43,16 @@ type Cluster struct {
 	root  string // of the repository
 	state string
 	port  int
-	from  net.IP // whence sockets come; nil: whence they like
+	env   []string // of the scripts, beside the test's own; "NAME=value"
+	from  net.IP   // whence sockets come; nil: whence they like
 }
 
-// Start starts a cluster on free ports and stops it with the test.
-func Start(t *testing.T, shards int) *Cluster {
+// Start starts a cluster on free ports, with settings ("NAME=value"), and stops it with
+// the test. Such tests run beside each other, since most of their time they wait.
+func Start(t *testing.T, shards int, settings ...string) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, root: repository(t), state: t.TempDir(), port: freePorts(t)}
+	t.Parallel()
+	c := &Cluster{t: t, root: repository(t), state: t.TempDir(), port: freePorts(t), env: settings}
 	t.Cleanup(func() {
 		if t.Failed() {
 			c.showLogs()
@@ -77,10 +81,18 @@ func repository(t *testing.T) string {
 	return root
 }
 
+// given is the first port that no cluster of this process has been given.
+var given = struct {
+	sync.Mutex
+	port int
+}{port: 21000 + 200*(os.Getpid()%20)}
+
 // freePorts returns a port such that scripts/up finds all of its ports free.
 func freePorts(t *testing.T) int {
 	t.Helper()
-	for base := 21000 + 200*(os.Getpid()%20); base < 32000; base += 200 {
+	given.Lock()
+	defer given.Unlock()
+	for base := given.port; base < 32000; base += 200 {
 		free := true
 		for _, offset := range []int{0, 1, 2, 3, 4, 21, 22, 90, 98, 99, 101, 102, 103, 104, 121, 122} {
 			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+offset))
@@ -91,6 +103,7 @@ func freePorts(t *testing.T) int {
 			_ = ln.Close()
 		}
 		if free {
+			given.port = base + 200
 			return base
 		}
 	}
@@ -114,7 +127,7 @@ func (c *Cluster) try(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(c.root, name), args...)
-	cmd.Env = append(os.Environ(), "CHATRING_STATE="+c.state, "CHATRING_BIN="+nodeBinary)
+	cmd.Env = append(append(os.Environ(), "CHATRING_STATE="+c.state, "CHATRING_BIN="+nodeBinary), c.env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -284,6 +297,7 @@ type Client struct {
 	conn   *websocket.Conn
 	frames chan Frame // closed when the socket ends
 	end    error      // why; set before frames is closed
+	early  []Frame    // pushes that came before a reply, oldest first: to be heard yet
 	asked  int        // commands given by do and fail
 	Shard  string
 }
@@ -362,6 +376,18 @@ func (cl *Client) Send(format string, args ...any) {
 // Wait hears frames until one is what is waited for, and returns it.
 func (cl *Client) Wait(what string, is func(Frame) bool) Frame {
 	cl.t.Helper()
+	for len(cl.early) > 0 {
+		f := cl.early[0]
+		if cl.early = cl.early[1:]; is(f) {
+			return f
+		}
+	}
+	return cl.next(what, is)
+}
+
+// next is Wait for what has not come yet.
+func (cl *Client) next(what string, is func(Frame) bool) Frame {
+	cl.t.Helper()
 	late := time.After(patience)
 	for {
 		select {
@@ -378,10 +404,16 @@ func (cl *Client) Wait(what string, is func(Frame) bool) Frame {
 	}
 }
 
-// Reply hears frames until the reply to command id.
+// Reply waits for the reply to command id. Pushes may come before it or behind it: those
+// before are left for Wait.
 func (cl *Client) Reply(id int) Frame {
 	cl.t.Helper()
-	return cl.Wait(fmt.Sprintf("the reply to command %d", id), func(f Frame) bool { return f.ID == id })
+	return cl.next(fmt.Sprintf("the reply to command %d", id), func(f Frame) bool {
+		if f.ID != id {
+			cl.early = append(cl.early, f)
+		}
+		return f.ID == id
+	})
 }
 
 // Message hears frames until a message with a key.

@@ -375,7 +375,7 @@ func with(h http.Header, name, value string) http.Header {
 // Operators' pages are not to be had through HAProxy, however they are spelt, and
 // HAProxy itself is not to be had from other machines.
 func onlyTheDoor(t *testing.T, c *Cluster) {
-	for _, path := range []string{"/metrics", "//metrics", "/%6detrics", "/livez", "/readyz", "/debug/pprof/", "/stats", "/internal"} {
+	for _, path := range []string{"/metrics", "//metrics", "/%6detrics", "/livez", "/readyz", "/debug/pprof/", "/ring/", "/ring/state", "/stats", "/internal"} {
 		if resp, body := c.get("http://"+c.Front()+path, nil); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s %.80s", path, resp.Status, body)
 		}
@@ -583,8 +583,7 @@ func TestPublicKeepsTheLimits(t *testing.T) {
 	if err := os.WriteFile(secret, []byte(strings.Repeat("s", 32)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("CHATRING_AUTH_MODE", "jwt")
-	t.Setenv("CHATRING_AUTH_SECRET_FILE", secret)
+	c.env = []string{"CHATRING_AUTH_MODE=jwt", "CHATRING_AUTH_SECRET_FILE=" + secret}
 	c.script("scripts/up", "-d", "--public", "--port", fmt.Sprint(c.port), "--shards", "1")
 	if !tooMany() {
 		t.Error("with --public nobody is refused")

@@ -40,6 +40,12 @@ type door struct {
 // openDoor starts HAProxy with further variables. It ends with the test.
 func openDoor(t *testing.T, vars ...string) *door {
 	t.Helper()
+	return openDoorOf(t, filepath.Join(repository(t), "haproxy", "haproxy.cfg"), vars...)
+}
+
+// openDoorOf is openDoor with a file of the test's.
+func openDoorOf(t *testing.T, file string, vars ...string) *door {
+	t.Helper()
 	d := &door{asked: make(chan *http.Request, 1000)}
 	node := behindDoor(t, "ws1", func(w http.ResponseWriter, r *http.Request) {
 		d.asked <- r
@@ -49,7 +55,7 @@ func openDoor(t *testing.T, vars ...string) *door {
 	})
 	d.address = freeAddress(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, "haproxy", "-db", "-f", filepath.Join(repository(t), "haproxy", "haproxy.cfg"))
+	cmd := exec.CommandContext(ctx, "haproxy", "-db", "-f", file)
 	cmd.Env = append(append(os.Environ(),
 		"WS1_ADDR="+node, "BIND_HTTP="+d.address, "BIND_ADMIN="+freeAddress(t), "BIND_NODES="+freeAddress(t),
 		"HAPROXY_SOCK="+filepath.Join(t.TempDir(), "sock"), "HAPROXY_MAXCONN=500", "FRONT_MAXCONN=400", "SOCKETS_MAX=300",
@@ -301,10 +307,7 @@ func TestTLSAndLog(t *testing.T) {
 	file, trust := certificate(t)
 	secure := freeAddress(t)
 	_, port, _ := net.SplitHostPort(secure)
-	t.Setenv("TLS_CERT", file)
-	t.Setenv("BIND_HTTPS", secure)
-	t.Setenv("HTTPS_PORT", port)
-	c := Start(t, 1)
+	c := Start(t, 1, "TLS_CERT="+file, "BIND_HTTPS="+secure, "HTTPS_PORT="+port)
 
 	client := &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}},

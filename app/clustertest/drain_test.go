@@ -275,9 +275,7 @@ func (c *Cluster) sum(name string, nodes ...int) (sum float64) {
 // 31.
 func at2(t *testing.T) (*Cluster, *crowd) {
 	t.Helper()
-	t.Setenv("CHATRING_DRAIN_RATE", "100")
-	t.Setenv("CHATRING_HOME_RATE", "100")
-	c := Start(t, 4)
+	c := Start(t, 4, "CHATRING_DRAIN_RATE=100", "CHATRING_HOME_RATE=100")
 	rooms := c.roomsOn(2, 31)
 	fansOf := map[string]int{rooms[30]: 150}
 	for _, room := range rooms[:30] {

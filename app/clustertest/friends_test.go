@@ -46,7 +46,7 @@ func TestFriends(t *testing.T) {
 
 	bob = c.Dial(c.Node(1), "/ws/friends?user=bob")
 	bob.Send(`{"id":1,"cmd":"friends.list"}`)
-	want := `{"friends":[{"user":"alice","state":"friend","status":"online"}]}`
+	want := `{"friends":[{"user":"alice","state":"friend","status":"online"}],"status":"online"}`
 	if got := string(bob.Reply(1).OK); got != want {
 		t.Errorf("the list is %s, want %s", got, want)
 	}

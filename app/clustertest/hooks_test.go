@@ -107,12 +107,12 @@ func TestHooksDieUnderLoad(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("CHATRING_HOOKS_SECRET_FILE", secret)
-	t.Setenv("CHATRING_HOOKS_PUBLISH_URL", "http://"+app.address+"/asked")
-	t.Setenv("CHATRING_HOOKS_WEBHOOK_URL", "http://"+app.address+"/told")
-	t.Setenv("CHATRING_HOOKS_EVENTS", "message_published,user_online,user_offline,room_occupied")
-	t.Setenv("CHATRING_HOOKS_TIMEOUT", "500ms")
-	c := Start(t, 2)
+	c := Start(t, 2,
+		"CHATRING_HOOKS_SECRET_FILE="+secret,
+		"CHATRING_HOOKS_PUBLISH_URL=http://"+app.address+"/asked",
+		"CHATRING_HOOKS_WEBHOOK_URL=http://"+app.address+"/told",
+		"CHATRING_HOOKS_EVENTS=message_published,user_online,user_offline,room_occupied",
+		"CHATRING_HOOKS_TIMEOUT=500ms")
 
 	var clients []*Client
 	room := func(n int) string { return c.RoomOn(1 + n%2) }

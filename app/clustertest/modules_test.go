@@ -17,8 +17,7 @@ import (
 // No socket is dropped, but for those of nodes that are taken away.
 func TestFriendsMove(t *testing.T) {
 	cfg := copyOfConfig(t)
-	t.Setenv("HAPROXY_CFG", cfg)
-	c := Start(t, 2)
+	c := Start(t, 2, "HAPROXY_CFG="+cfg)
 	chat := []string{"1111", "2222"}
 	alice := c.Dial(c.Front(), "/ws/friends?user=alice")
 	if !slices.Contains(chat, alice.Shard) {
@@ -44,6 +43,13 @@ func TestFriendsMove(t *testing.T) {
 			t.Errorf("none of four sockets is on %s", appid)
 		}
 	}
+	stream := "/sse/inbox?user=dave&stream=dave-00000000000"
+	if shard := <-c.Listen(stream).shards; !slices.Contains(own, shard) {
+		t.Errorf("the stream of an inbox is on %s, want a node of friends", shard)
+	}
+	if status, shard, body := c.post(stream, `{"id":1,"cmd":"friends.list"}`); status != 200 || !slices.Contains(own, shard) {
+		t.Errorf("a command for that stream is answered on %s: %d %s", shard, status, body)
+	}
 	lobby.Send(`{"id":1,"cmd":"friends.request","user":"carol"}`)
 	if f := lobby.Reply(1); f.Error != nil {
 		t.Errorf("bob asks carol on a node of the rooms: %+v", f.Error)
@@ -55,8 +61,8 @@ func TestFriendsMove(t *testing.T) {
 		t.Errorf("the lobby is on %s for those who come now, and was on %s", room.Shard, lobby.Shard)
 	}
 	for path, want := range map[string]int{
-		"/healthz": 200, "/ws/friends": 401, "/ws/inbox": 401,
-		"/ws/chat/lobby": 404, "/ws/watch/lobby": 404, "/shard/lobby": 404, "/api/rooms/lobby": 404, "/": 404,
+		"/healthz": 200, "/ws/friends": 401, "/ws/inbox": 401, "/sse/inbox": 401,
+		"/ws/chat/lobby": 404, "/ws/watch/lobby": 404, "/sse/chat/lobby": 404, "/shard/lobby": 404, "/api/rooms/lobby": 404, "/": 404,
 	} {
 		if resp, _ := c.get(fmt.Sprintf("http://127.0.0.1:%d%s", c.port+21, path), nil); resp.StatusCode != want {
 			t.Errorf("a node for friends alone answers %s with %s, want %d", path, resp.Status, want)

@@ -77,7 +77,7 @@ func TestPeople(t *testing.T) {
 		}
 	}
 	bob.do(`"cmd":"friends.request","user":"alice"`)
-	if got := string(bob.do(`"cmd":"friends.list"`).raw); got != `{"friends":[{"user":"alice","state":"requested"}]}` {
+	if got := string(bob.do(`"cmd":"friends.list"`).raw); got != `{"friends":[{"user":"alice","state":"requested"}],"status":"online"}` {
 		t.Errorf("bob's list is %s, want a request that is open for ever", got)
 	}
 

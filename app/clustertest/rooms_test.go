@@ -11,8 +11,7 @@ import (
 // he reads on one device he has read on the other. Sent again over another node,
 // nothing is told twice.
 func TestUnread(t *testing.T) {
-	t.Setenv("CHATRING_DIRECT_FROM", "anyone")
-	c := Start(t, 3)
+	c := Start(t, 3, "CHATRING_DIRECT_FROM=anyone")
 	alice := c.Dial(c.Node(1), "/ws/chat/team?user=alice")
 	phone := c.Dial(c.Node(2), "/ws/inbox?user=bob")
 	laptop := c.Dial(c.Node(3), "/ws/inbox?user=bob")

@@ -77,6 +77,9 @@ func (c *Config) DrainWithin() time.Duration {
 // length, a list is well below the smallest outbox that makes sense.
 const maxFriends = 1000
 
+// maxNodes is how many nodes the live ring asks at once.
+const maxNodes = 64
+
 // modules are what a node may serve.
 var modules = []string{"chat", "friends", "api"}
 
@@ -140,6 +143,17 @@ func (c *Config) check(f *faults) {
 	}
 	if c.Home.URL != "" && !isOrigin(c.Home.URL) {
 		f.add("home.url", "%q is no address of HAProxy: it looks like http://127.0.0.1:8406, without anything behind", c.Home.URL)
+	}
+	for _, node := range c.Ring.Nodes {
+		if !isOrigin(node) {
+			f.add("ring.nodes", "%q is no node's operators' address: it looks like http://10.0.0.1:9090, without anything behind", node)
+		}
+	}
+	if len(c.Ring.Nodes) > maxNodes {
+		f.add("ring.nodes", "must be %d at the most", maxNodes)
+	}
+	if c.Ring.HAProxy != "" && !isOrigin(c.Ring.HAProxy) {
+		f.add("ring.haproxy", "%q is no address of HAProxy: it looks like http://127.0.0.1:8404, without anything behind", c.Ring.HAProxy)
 	}
 	if !f.in("drain.grace", "drain.notice", "session.command_timeout") && c.DrainWithin() < time.Second {
 		f.add("drain.grace", "must be %v or more: drain.notice and session.command_timeout are in it", c.Drain.Grace-c.DrainWithin()+time.Second)

@@ -115,6 +115,10 @@ type Config struct {
 		URL  string `mapstructure:"url"`
 		Rate int    `mapstructure:"rate"`
 	} `mapstructure:"home"`
+	Ring struct {
+		Nodes   []string `mapstructure:"nodes"`
+		HAProxy string   `mapstructure:"haproxy"`
+	} `mapstructure:"ring"`
 	Hooks struct {
 		ConnectURL  string        `mapstructure:"connect_url"`
 		JoinURL     string        `mapstructure:"join_url"`
@@ -150,7 +154,7 @@ var Knobs = []Knob{
 	{"appid", "1111", nil, "Name of this node on the ring: digits, below 1048576, never used again for another node. APPID works too."},
 	{"env", "development", nil, `"production" refuses settings that are for development only.`},
 	{"listen", "127.0.0.1:8080", nil, "Address of the serving port. In a container, or behind HAProxy on another machine, :8080."},
-	{"ops.listen", "127.0.0.1:9090", nil, "Address of the operators' port: /livez /readyz /metrics /debug/pprof/, and logging users out. Never publish it. Empty: none."},
+	{"ops.listen", "127.0.0.1:9090", nil, "Address of the operators' port: /livez /readyz /metrics /debug/pprof/, the live ring at /ring, and logging users out. Never publish it. Empty: none."},
 	{"broker", "memory", nil, `"memory": one process, nothing kept. "redis": a cluster.`},
 	{"modules", []string{"chat", "friends", "api"}, nil, "What this node serves: chat (rooms), friends (the friend list), api (services). The same image serves one or several; HAProxy sends each address to nodes that serve it."},
 	{"redis.url", "redis://127.0.0.1:6379/0", nil, "Where the log is. redis:// or rediss://, with user and password if need be."},
@@ -173,7 +177,7 @@ var Knobs = []Knob{
 	{"log.format", "json", nil, "json or text."},
 	{"gateway.max_connections", int64(15000), 1, "Sockets of this node; more are refused with 503. Each takes a file descriptor: keep it below ulimit -n."},
 	{"gateway.sockets_per_user", 50, 0, "Sockets that one user may have on this node; more are refused with 429. Each node counts for itself. 0: no limit."},
-	{"gateway.handshakes", 2000, 0, "Requests for a socket that this node looks at each second, over time; more are refused with 503, and HAProxy asks the next node. 0: no limit."},
+	{"gateway.handshakes", 2000, 0, "Requests for a socket or a stream that this node looks at each second, over time; more are refused with 503, and HAProxy asks the next node. Beside them, it looks at as many tokens that come with commands by POST, or for tickets. 0: no limit."},
 	{"gateway.handshake_burst", 4000, 1, "How many requests for a socket may come at the same moment. Raise it and gateway.handshakes when many come back at once and processors are idle."},
 	{"gateway.max_message", 16384, 1, "Longest message of a client, in bytes. A socket may make the node hold this much."},
 	{"gateway.read_buffer", 256, 1, "Read buffer of each socket, in bytes. A longer command takes one more system call: raise it when most are longer."},
@@ -217,6 +221,8 @@ var Knobs = []Knob{
 	{"drain.grace", 30 * time.Second, time.Duration(0), "How long whatever supervises the node waits before it kills: docker's stop_grace_period, systemd's TimeoutStopSec. The node ends within it; members for whom there is no time at drain.rate leave sooner and are told to come back later."},
 	{"home.url", "", nil, "Where HAProxy listens for nodes (BIND_NODES), such as http://127.0.0.1:8406. There a node asks where rooms are at home: it has them opened there before it stops, and leads members home who sit elsewhere. Empty: neither."},
 	{"home.rate", 50, 1, "Members that a node leads home each second. Raise it when rooms stay split for too long after a node is back."},
+	{"ring.nodes", []string{}, nil, "Operators' addresses of all nodes of the ring, this one's among them, such as http://10.0.0.1:9090,http://10.0.0.2:9090: whom the live ring asks. Empty: it shows this node alone."},
+	{"ring.haproxy", "", nil, "Operators' address of HAProxy (BIND_ADMIN), such as http://127.0.0.1:8404: there the live ring asks who is on the ring. Empty: it is not asked."},
 	{"hooks.connect_url", "", nil, "Address of the application that is asked, after the token, before a socket is opened. Empty: not asked."},
 	{"hooks.join_url", "", nil, "Address of the application that is asked before somebody joins a room. Empty: not asked."},
 	{"hooks.publish_url", "", nil, "Address of the application that is asked before a message is published, and may rewrite it. Empty: not asked."},
@@ -308,7 +314,7 @@ func Load(fs *pflag.FlagSet, file string) (Config, error) {
 	if err := v.UnmarshalExact(&c); err != nil {
 		return Config{}, cmp.Or(f.err(), fmt.Errorf("configuration: %w", err))
 	}
-	for _, list := range [][]string{c.Gateway.Origins, c.Auth.Algorithms, c.Auth.OpenRooms, c.Hooks.Events, c.Hooks.Rooms} {
+	for _, list := range [][]string{c.Gateway.Origins, c.Auth.Algorithms, c.Auth.OpenRooms, c.Hooks.Events, c.Hooks.Rooms, c.Ring.Nodes} {
 		for i, entry := range list {
 			list[i] = strings.TrimSpace(entry)
 		}

@@ -347,6 +347,20 @@ func TestGrace(t *testing.T) {
 	}
 }
 
+// Whom the live ring asks is named by addresses alone, as many as there can be nodes.
+func TestRing(t *testing.T) {
+	clean(t)
+	for _, flag := range []string{"--ring-nodes=http://10.0.0.1:9090/ring", "--ring-nodes=10.0.0.1:9090", "--ring-haproxy=http://h/stats", "--ring-haproxy=http://a:b@h", "--ring-nodes=" + strings.Repeat("http://n,", 64) + "http://n"} {
+		if _, err := config.Load(flags(t, flag), ""); err == nil {
+			t.Errorf("%s is accepted", flag)
+		}
+	}
+	c, err := config.Load(flags(t, "--ring-nodes=http://10.0.0.1:9090, http://ws2:9090", "--ring-haproxy=http://h:8404"), "")
+	if err != nil || !slices.Equal(c.Ring.Nodes, []string{"http://10.0.0.1:9090", "http://ws2:9090"}) || c.Ring.HAProxy != "http://h:8404" {
+		t.Errorf("%+v, %v", c.Ring, err)
+	}
+}
+
 // The address of HAProxy's door for nodes has nothing behind the port.
 func TestHomeURL(t *testing.T) {
 	clean(t)

@@ -130,15 +130,16 @@ func (f *Friends) Dear(verb string) bool { return verb == "list" || verb == "sta
 // listed is the answer to list.
 type listed struct {
 	Friends []protocol.Friend `json:"friends"`
+	Status  Status            `json:"status"` // the user's own
 }
 
 // list answers with all to whom the user stands in some way, but for those that it
-// has blocked, or with those of one state.
+// has blocked, or with those of one state; and with the user's own status.
 func (f *Friends) list(ctx context.Context, user chat.UserID, a arguments) (any, error) {
 	if a.State != nil && !slices.Contains([]State{Requested, Asked, Friend, Blocked}, *a.State) {
 		return nil, &protocol.Error{Code: protocol.BadRequest, Message: `"state" must be requested, asked, friend or blocked`}
 	}
-	all, err := f.store.List(ctx, user)
+	all, own, err := f.store.List(ctx, user)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func (f *Friends) list(ctx context.Context, user chat.UserID, a arguments) (any,
 		return o.State == string(Blocked)
 	})
 	slices.SortFunc(all, func(a, b protocol.Friend) int { return strings.Compare(string(a.User), string(b.User)) })
-	return listed{append([]protocol.Friend{}, all...)}, nil
+	return listed{append([]protocol.Friend{}, all...), own}, nil
 }
 
 // say notes what the user says of itself.

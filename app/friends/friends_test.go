@@ -193,13 +193,13 @@ func TestFriendship(t *testing.T) {
 		alice.hears(t, `{"push":"friend","user":"bob","state":"requested"}`)
 		phone.hears(t, `{"push":"friend","user":"bob","state":"requested"}`)
 		bob.hears(t, `{"push":"friend","user":"alice","state":"asked"}`, `"data":{"type":"friend_request","from":"alice"}`)
-		bob.answered(t, `{"friends":[{"user":"alice","state":"asked"}]}`, `list"`)
+		bob.answered(t, `{"friends":[{"user":"alice","state":"asked"}],"status":"online"}`, `list"`)
 
 		bob.answered(t, `{"user":"alice","state":"friend"}`, `accept","user":"alice"`)
 		bob.hears(t, `{"push":"friend","user":"alice","state":"friend","status":"online"}`)
 		alice.hears(t, `{"push":"friend","user":"bob","state":"friend","status":"online"}`, `"data":{"type":"friend_accepted","from":"bob"}`)
 		phone.hears(t, `{"push":"friend","user":"bob"`, `"type":"friend_accepted"`)
-		bob.answered(t, `{"friends":[{"user":"alice","state":"friend","status":"online"}]}`, `list"`)
+		bob.answered(t, `{"friends":[{"user":"alice","state":"friend","status":"online"}],"status":"online"}`, `list"`)
 
 		alice.answered(t, `{"status":"away"}`, `status","status":"away"`)
 		bob.hears(t, `{"push":"friend","user":"alice","state":"friend","status":"away"}`)
@@ -238,7 +238,7 @@ func TestMistakes(t *testing.T) {
 		} {
 			alice.answered(t, m.code, "%s", m.command)
 		}
-		alice.answered(t, `{"friends":[]}`, `list"`)
+		alice.answered(t, `{"friends":[],"status":"online"}`, `list"`)
 		alice.hears(t)
 
 		deaf := n.connect("carol")
@@ -262,8 +262,8 @@ func TestFullLists(t *testing.T) {
 		}
 		alice.answered(t, "list_full", `block","user":"more"`)
 		alice.answered(t, `{"user":"b0","state":"blocked"}`, `block","user":"b0"`)
-		alice.answered(t, `{"friends":[{"user":"u0","state":"requested"},{"user":"u1","state":"requested"}]}`, `list"`)
-		alice.answered(t, `{"friends":[{"user":"b0","state":"blocked"},{"user":"b1","state":"blocked"},{"user":"b2","state":"blocked"}]}`, `list","state":"blocked"`)
+		alice.answered(t, `{"friends":[{"user":"u0","state":"requested"},{"user":"u1","state":"requested"}],"status":"online"}`, `list"`)
+		alice.answered(t, `{"friends":[{"user":"b0","state":"blocked"},{"user":"b1","state":"blocked"},{"user":"b2","state":"blocked"}],"status":"online"}`, `list","state":"blocked"`)
 		alice.leave()
 	})
 }

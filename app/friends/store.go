@@ -62,9 +62,9 @@ type Store interface {
 	// Where the other one has no place for an Asked, Theirs stays as it was. The
 	// error is ErrChanged, one of the ErrFull, or ErrUnavailable.
 	Swap(ctx context.Context, c Change) (Pair, error)
-	// List returns all to whom a user stands in some way, in no order; of friends
-	// with their status.
-	List(ctx context.Context, user chat.UserID) ([]protocol.Friend, error)
+	// List returns all to whom a user stands in some way, in no order, of friends
+	// with their status; and the user's own status, as friends see it.
+	List(ctx context.Context, user chat.UserID) (list []protocol.Friend, own Status, err error)
 
 	// Say notes what a user has said of its status, Online or Away, and tells
 	// friends if that is another one. It says whether the user is there; if not,

@@ -75,11 +75,19 @@ func isPair(t *testing.T, w World, a, b chat.UserID, mine, theirs friends.State)
 	}
 }
 
+// isOwn compares what a user's list says of the user.
+func isOwn(t *testing.T, w World, u chat.UserID, want friends.Status) {
+	t.Helper()
+	if _, own, err := w.List(t.Context(), u); err != nil || own != want {
+		t.Errorf("List(%s): own status = %q, %v, want %q", u, own, err, want)
+	}
+}
+
 // listOf returns a user's list, as "user state status" in the order of users; with
 // "seen" if it says when.
 func listOf(t *testing.T, w World, u chat.UserID) string {
 	t.Helper()
-	list, err := w.List(t.Context(), u)
+	list, _, err := w.List(t.Context(), u)
 	if err != nil {
 		t.Fatalf("List(%s) = %v", u, err)
 	}
@@ -289,7 +297,7 @@ func namesSurvive(t *testing.T, w World) {
 		come(t, w, u)
 		pushIs(t, w.Heard("alice"), protocol.Friend{User: u, State: "friend", Status: "online"})
 	}
-	list, err := w.List(t.Context(), "alice")
+	list, _, err := w.List(t.Context(), "alice")
 	if err != nil || len(list) != len(strange) {
 		t.Errorf("List = %v, %v, want %d", list, err, len(strange))
 	}
@@ -358,7 +366,7 @@ func friendsHearStatus(t *testing.T, w World) {
 		t.Errorf("alice was last seen at %d, before %d", p.LastSeen, before)
 	}
 	isList(t, w, "bob", "alice friend offline seen")
-	list, _ := w.List(t.Context(), "dave")
+	list, _, _ := w.List(t.Context(), "dave")
 	if want := (protocol.Friend{User: "alice", State: "friend", Status: "offline", LastSeen: p.LastSeen}); len(list) != 1 || list[0] != want {
 		t.Errorf("the list of dave is %v, want %v", list, want)
 	}
@@ -418,6 +426,7 @@ func awayStays(t *testing.T, w World) {
 	}
 	hears(t, w, "bob", away)
 	isList(t, w, "bob", "alice friend away")
+	isOwn(t, w, "alice", friends.Away) // on a further device
 
 	w.Go("alice") // a page is loaded anew
 	come(t, w, "alice")
@@ -427,6 +436,7 @@ func awayStays(t *testing.T, w World) {
 	if told := say(t, w, "alice", friends.Online); told != 1 {
 		t.Errorf("online is told to %d, want 1", told)
 	}
+	isOwn(t, w, "alice", friends.Online)
 	say(t, w, "alice", friends.Away)
 	leave(t, w, "alice")
 	come(t, w, "alice")

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/time/rate"
+
 	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/protocol"
@@ -24,6 +26,11 @@ type refusal struct {
 	message string
 	header  [2]string // one further header
 	why     string    // for the metric, where the code does not say it
+}
+
+// foreign refuses the pages of other sites.
+func foreign() *refusal {
+	return &refusal{status: 403, code: string(protocol.Forbidden), message: "pages of this origin may not connect"}
 }
 
 // unavailable refuses what another node, or this one in a moment, may serve.
@@ -63,15 +70,15 @@ func (f *refusal) retryAfter() int {
 	return seconds
 }
 
-// admit checks everything about a request for a socket. The handshake itself
-// comes last: a browser cannot see why a handshake was refused, so its page may
+// admit checks everything about a request for a socket or a stream. The handshake
+// itself comes last: a browser cannot see why a handshake was refused, so its page may
 // ask the same address by a plain GET, and is told everything else first.
-func (g *Gateway) admit(r *http.Request, opens door) (admission, *refusal) {
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, opens door, by transport) (admission, *refusal) {
 	a := admission{watch: opens == watcher}
 	if !g.allowedOrigin(r) {
-		return a, &refusal{status: 403, code: string(protocol.Forbidden), message: "pages of this origin may not connect"}
+		return a, foreign()
 	}
-	query := r.URL.Query()
+	query := by.query(r)
 	first, f := g.firstRoom(r, opens, query)
 	if f != nil {
 		return a, f
@@ -80,14 +87,10 @@ func (g *Gateway) admit(r *http.Request, opens door) (admission, *refusal) {
 	if f != nil {
 		return a, f
 	}
-	var token string
-	if a.subprotocol, token, f = subprotocols(r); f != nil {
+	if a.credentials, f = by.credentials(r, &a); f != nil {
 		return a, f
 	}
-	if scheme, bearer, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		token = strings.TrimSpace(bearer)
-	}
-	if a.identity, f = g.identify(auth.Credentials{Token: token, User: query.Get("user")}); f != nil {
+	if a.identity, f = g.identify(a.credentials, g.shakes); f != nil {
 		return a, f
 	}
 	a.rooms = []session.First{first}
@@ -106,7 +109,18 @@ func (g *Gateway) admit(r *http.Request, opens door) (admission, *refusal) {
 	if f := g.authorize(r, a); f != nil {
 		return a, f
 	}
-	return a, checkHandshake(r)
+	return a, by.agree(w, r, &a)
+}
+
+// shown returns what a request shows of who asks: a token in its header, a name in its
+// query.
+func shown(r *http.Request) auth.Credentials {
+	q := r.URL.Query()
+	c := auth.Credentials{User: q.Get("user")}
+	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		c.Token = strings.TrimSpace(token)
+	}
+	return c
 }
 
 // firstRoom reads which room the socket is for, and how it is joined. That of an
@@ -143,12 +157,12 @@ func inboxOptions(q url.Values) (o protocol.Options, wanted bool, f *refusal) {
 	}
 }
 
-// identify says who asks, if the node can tell.
-func (g *Gateway) identify(c auth.Credentials) (auth.Identity, *refusal) {
+// identify says who asks, if the node can tell, and may look.
+func (g *Gateway) identify(c auth.Credentials, looks *rate.Limiter) (auth.Identity, *refusal) {
 	if g.logouts != nil && !g.logouts.Known() {
 		return auth.Identity{}, unavailable("logouts", "this node does not know yet who has logged out: try again")
 	}
-	if !g.shakes.Allow() { // before the one check that is dear
+	if !looks.Allow() { // before the one check that is dear
 		return auth.Identity{}, unavailable("handshakes", "too many connections at once: try again")
 	}
 	id, err := g.authenticate(c)

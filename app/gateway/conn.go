@@ -15,31 +15,30 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lxzan/gws"
-
 	"github.com/chatring/chatring/app/auth"
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/protocol"
 	"github.com/chatring/chatring/app/session"
 )
 
-// A conn is one socket. One goroutine reads it for as long as it lives. Whoever
+// A conn is what a socket and a stream have in common: all but how what is said
+// stands on the connection. One goroutine reads it for as long as it lives. Whoever
 // sends to the session writes to it, without waiting, and, where that did not
 // suffice, the session's writer goroutine: one at a time, as the session sees to.
 type conn struct {
 	// Static after begin.
-	gateway *Gateway
-	raw     net.Conn
-	direct  syscall.RawConn // of raw; nil if it has none
-	opened  time.Time
-	user    *user
-	session *session.Session
-	socket  *gws.Conn
-	room    chat.RoomID // that the socket was opened for; none for a watcher's and an inbox's: any node will do
+	framing  framing // the socket or the stream that the conn is part of
+	gateway  *Gateway
+	raw      net.Conn
+	direct   syscall.RawConn // of raw; nil if it has none
+	opened   time.Time
+	user     *user
+	session  *session.Session
+	room     chat.RoomID   // that it was opened for; none for a watcher's and an inbox's: any node will do
+	patience time.Duration // how long the peer may be silent; 0: nothing is expected of it
 
 	// Owned by the reading goroutine.
-	reading wire
-	calling bool // our own code runs, not gws
+	calling bool // our own code runs, not gws; of a stream, owned by whoever has the turn
 
 	// Owned by whoever writes for the session.
 	torn bool // a frame may have been written in part: nothing can follow it
@@ -47,7 +46,7 @@ type conn struct {
 	heard    atomic.Int64              // when the peer was last heard, in nanoseconds since opened
 	controls atomic.Int32              // pings and pongs since the server's last ping
 	hurried  atomic.Pointer[time.Time] // when writing ends, whatever is left; nil until Hurry
-	answers  atomic.Bool               // the close frame to be sent is the answer to the peer's
+	left     atomic.Bool               // the peer has ended it: the node closes because of that
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -68,19 +67,25 @@ const (
 	hurry = 2 * time.Second
 )
 
-func newConn(g *Gateway, raw net.Conn, early []byte) *conn {
-	c := &conn{gateway: g, raw: raw, direct: direct(raw), opened: time.Now()}
-	c.reading = wire{Conn: receiving(raw, c.direct), conn: c, early: early, limit: g.opts.MaxMessage + floodAllowance}
-	return c
+// A framing is how a conn speaks with its peer: a socket by WebSocket, a stream by
+// server-sent events. Each has the conn as a part.
+type framing interface {
+	session.Conn
+	// ready is called when there is a session, before anything is sent.
+	ready()
+	// read hears the peer until it has gone, or nothing counts that it may still send.
+	read()
+	// gone is called when the peer is read no more, or never was.
+	gone()
+	// farewell is how the peer is told why nothing follows.
+	farewell(protocol.CloseCode) []byte
 }
 
-func (c *conn) wire() *wire { return &c.reading }
-
-// begin serves the socket in a goroutine of its own, so that what the HTTP
-// request took is given back.
-func (c *conn) begin(a admission, socket *gws.Conn) {
+// begin serves the peer in a goroutine of its own, so that what the HTTP request
+// took is given back.
+func (c *conn) begin(a admission) {
 	g := c.gateway
-	c.socket, c.user = socket, a.user
+	c.user = a.user
 	c.issued, c.expires = a.identity.Issued, a.identity.Expires
 	room := chat.RoomID(strings.Clone(string(a.rooms[0].Room))) // else it would hold the request's first line
 	a.rooms[0].Room = room
@@ -88,8 +93,8 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 		c.room = room
 	}
 	who := session.Who{User: a.user.id, Rights: a.identity.Rights, Allowance: &a.user.allowance}
-	c.session = session.New(g.hub, who, c, &g.opts.Session, &g.count.Sessions)
-	c.reading.upgraded = true
+	c.session = session.New(g.hub, who, c.framing, &g.opts.Session, &g.count.Sessions)
+	c.framing.ready()
 	hello := protocol.Hello{Shard: g.opts.Shard, PingS: int(g.opts.Ping / time.Second)}
 	if !c.expires.IsZero() {
 		hello.ExpiresInMS = time.Until(c.expires).Milliseconds()
@@ -109,14 +114,14 @@ func (c *conn) begin(a admission, socket *gws.Conn) {
 	go c.serve(a)
 }
 
-// serve joins the first room and has the socket read. The reader is a goroutine of
+// serve joins the first room and has the peer read. The reader is a goroutine of
 // its own, with as little on its stack as can be: the garbage collector halves only
 // a stack of which less than a quarter is in use.
 func (c *conn) serve(a admission) {
 	c.join(a)
 	go func() {
 		defer c.over()
-		c.socket.ReadLoop()
+		c.framing.read()
 	}()
 }
 
@@ -127,7 +132,7 @@ func (c *conn) join(a admission) {
 	c.calling = false
 }
 
-// over is what follows when gws reads no more.
+// over is what follows when the peer is read no more.
 func (c *conn) over() {
 	c.survive(recover())
 	c.end()
@@ -155,6 +160,7 @@ func (c *conn) survive(v any) {
 // moment: to close a socket with unread bytes resets it, and the close frame
 // would go with it.
 func (c *conn) end() {
+	c.framing.gone()
 	closing := c.session.End()
 	if closing {
 		_, _ = io.Copy(io.Discard, c.raw)
@@ -200,20 +206,17 @@ func (c *conn) Renew(token string) (chat.Rights, time.Duration, *protocol.Error)
 	return id.Rights, time.Until(id.Expires), nil
 }
 
-// TryWrite implements session.Conn.
-func (c *conn) TryWrite(b protocol.Batch) int {
+// tryWrite writes what the kernel takes at once, and returns how many bytes.
+func (c *conn) tryWrite(b []byte) int {
 	if c.direct == nil {
 		return 0
 	}
 	c.gateway.count.Gateway.Writes.Inc()
-	n := tryWrite(c.direct, b)
-	c.torn = 0 < n && n < len(b)
-	return n
+	return tryWrite(c.direct, b)
 }
 
-// Write implements session.Conn.
-func (c *conn) Write(batches []protocol.Batch) (bool, protocol.CloseCode) {
-	err := writeAll(c.write, batches)
+// written returns what Write returns after its last write.
+func (c *conn) written(err error) (bool, protocol.CloseCode) {
 	c.torn = err != nil
 	if err == nil {
 		if c.hurried.Load() == nil {
@@ -250,13 +253,13 @@ func (c *conn) Hurry() {
 	_ = c.raw.SetWriteDeadline(end)
 }
 
-// Finish implements session.Conn: it sends the close frame and gives the peer
-// a moment to answer. A peer that took no more is cut off, together with what
+// Finish implements session.Conn: it tells the peer why, and gives it a moment
+// to go. A peer that took no more is cut off, together with what
 // the kernel holds for it.
 func (c *conn) Finish(code protocol.CloseCode) {
 	if code != protocol.CloseGone && !c.torn {
 		_ = c.raw.SetWriteDeadline(time.Now().Add(hurry))
-		_, err := c.raw.Write(protocol.Close(code).WebSocket())
+		_, err := c.raw.Write(c.framing.farewell(code))
 		c.torn = err != nil
 	}
 	c.countClose(code)
@@ -282,7 +285,7 @@ func (c *conn) Finish(code protocol.CloseCode) {
 // code it has made up.
 func (c *conn) countClose(code protocol.CloseCode) {
 	label := strconv.Itoa(int(code))
-	if c.answers.Load() {
+	if c.left.Load() {
 		label = "client"
 	}
 	c.gateway.count.Gateway.Closed.WithLabelValues(label).Inc()
@@ -300,20 +303,23 @@ func (c *conn) duePing() {
 
 // silentUntil is when the peer will have been silent for too long.
 func (c *conn) silentUntil() time.Time {
-	return c.opened.Add(time.Duration(c.heard.Load()) + c.gateway.opts.Ping + c.gateway.opts.PongTimeout)
+	return c.opened.Add(time.Duration(c.heard.Load()) + c.patience)
 }
 
 // nextBeat is when to look at the socket again: at the next ping, the end of
 // the peer's silence, or the token's. The lock is held.
 func (c *conn) nextBeat() time.Duration {
-	next := min(time.Until(c.nextPing), time.Until(c.silentUntil()))
+	next := time.Until(c.nextPing)
+	if c.patience > 0 {
+		next = min(next, time.Until(c.silentUntil()))
+	}
 	if !c.expires.IsZero() {
 		next = min(next, time.Until(c.expires))
 	}
 	return max(next, time.Millisecond)
 }
 
-// onBeat pings the peer, and closes a socket that was silent for too long or
+// onBeat pings the peer, and closes a conn whose peer was silent for too long or
 // whose token has expired.
 func (c *conn) onBeat() {
 	c.mu.Lock()
@@ -326,7 +332,7 @@ func (c *conn) onBeat() {
 	case !c.expires.IsZero() && !now.Before(c.expires):
 		c.session.Close(protocol.CloseTokenExpired)
 		return
-	case !now.Before(c.silentUntil()):
+	case c.patience > 0 && !now.Before(c.silentUntil()):
 		c.session.Close(protocol.CloseIdle)
 		return
 	case !now.Before(c.nextPing):

@@ -1,14 +1,16 @@
-// Package gateway is the sockets: it decides in net/http who may have one,
-// lets gws read it, and gives each a session. Everything that gws does
-// otherwise than this project needs is mended here. Of rooms it knows names, of
-// Redis nothing.
+// Package gateway is the sockets, and the streams of server-sent events: it decides in
+// net/http who may have one, lets gws read sockets, and gives each a session.
+// Everything that gws does otherwise than this project needs is mended here. Of rooms
+// it knows names, of Redis nothing.
 package gateway
 
 import (
 	"bufio"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,8 +36,9 @@ type Options struct {
 	// SocketsPerUser is how many of them one user may have; 0: no limit.
 	SocketsPerUser int
 	// Handshakes is how many requests for a socket are looked at each second,
-	// and HandshakeBurst how many of them at once; 0: no limit. What it costs to
-	// check a token is then bounded.
+	// and HandshakeBurst how many of them at once; 0: no limit. As many are looked at
+	// that want a ticket or have commands. What it costs to check a token is then
+	// bounded.
 	Handshakes, HandshakeBurst int
 	// MaxMessage is how many bytes one message of a client may have.
 	MaxMessage int
@@ -60,6 +63,8 @@ type Options struct {
 	// Authorizer is asked before a socket is opened, beside what Session has it
 	// asked for; nil: the token's word is enough.
 	Authorizer Authorizer
+	// Tickets let browsers open streams; nil: there are none.
+	Tickets Tickets
 }
 
 // A Gateway accepts sockets and serves them until Close.
@@ -70,12 +75,14 @@ type Gateway struct {
 	auth     auth.Authenticator
 	logouts  Logouts // nil: no token outlives its user's log-out
 	count    *metrics.Set
-	shakes   *rate.Limiter
+	shakes   *rate.Limiter // looks at the tokens of those who want to connect
+	posts    *rate.Limiter // looks at those of others: they take none from the former
 	upgrader *gws.Upgrader // for clients that offer our subprotocol
 	plain    *gws.Upgrader // for those that offer none
 
 	serving sync.WaitGroup // one for each place taken
-	short   atomic.Bool    // there is no descriptor for another socket
+	streams streams
+	short   atomic.Bool // there is no descriptor for another socket
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -89,15 +96,20 @@ type Gateway struct {
 // Logouts may be nil, where nobody has tokens.
 func New(h *hub.Hub, a auth.Authenticator, logouts Logouts, opts Options, count *metrics.Set) *Gateway {
 	g := &Gateway{
-		opts: opts, hub: h, auth: a, logouts: logouts, count: count, shakes: rate.NewLimiter(rate.Inf, 0),
+		opts: opts, hub: h, auth: a, logouts: logouts, count: count, shakes: looks(opts), posts: looks(opts),
 		conns: make(map[*conn]struct{}), users: make(map[chat.UserID]*user),
-	}
-	if opts.Handshakes > 0 {
-		g.shakes = rate.NewLimiter(rate.Limit(opts.Handshakes), opts.HandshakeBurst)
 	}
 	g.upgrader = gws.NewUpgrader(events{}, gwsOptions(opts, []string{protocol.Subprotocol}))
 	g.plain = gws.NewUpgrader(events{}, gwsOptions(opts, nil))
 	return g
+}
+
+// looks is how many tokens may be looked at.
+func looks(opts Options) *rate.Limiter {
+	if opts.Handshakes == 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(opts.Handshakes), opts.HandshakeBurst)
 }
 
 func gwsOptions(opts Options, subprotocols []string) *gws.ServerOption {
@@ -129,26 +141,48 @@ const (
 )
 
 // Handler serves the sockets: /ws/chat/{room} and /ws/watch/{room}, /ws/inbox, and
-// /ws/friends, which is the same socket at the address of the module.
+// /ws/friends, which is the same socket at the address of the module; and the streams,
+// under /sse/.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
-	open := func(path string, opens door) {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, opens) })
+	sockets := func(path string, opens door) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, opens, webSockets{g}) })
+	}
+	streams := func(path string, opens door) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { g.serveStream(w, r, opens) })
 	}
 	if !g.opts.Session.InboxOnly {
-		open("/ws/chat/{room}", member)
-		open("/ws/watch/{room}", watcher)
+		sockets("/ws/chat/{room}", member)
+		sockets("/ws/watch/{room}", watcher)
+		streams("/sse/chat/{room}", member)
+		streams("/sse/watch/{room}", watcher)
 	}
-	open("/ws/inbox", inboxOnly)
+	if g.opts.Tickets != nil {
+		mux.HandleFunc("/sse/ticket", g.serveTicket)
+	}
+	sockets("/ws/inbox", inboxOnly)
+	streams("/sse/inbox", inboxOnly)
 	if g.opts.Friends {
-		open("/ws/friends", inboxOnly)
+		sockets("/ws/friends", inboxOnly)
 	}
 	return mux
 }
 
-// serve answers a request for a socket. Everything that can be refused is
-// refused while it is still plain HTTP.
-func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, opens door) {
+// A transport is a way to connect.
+type transport interface {
+	// query is what a request says of how to join.
+	query(r *http.Request) url.Values
+	// credentials are what the client shows.
+	credentials(r *http.Request, a *admission) (auth.Credentials, *refusal)
+	// agree checks last what only this transport needs.
+	agree(w http.ResponseWriter, r *http.Request, a *admission) *refusal
+	// open takes the connection over from net/http.
+	open(w http.ResponseWriter, r *http.Request, a *admission) (*conn, error)
+}
+
+// serve answers a request for a socket or a stream. Everything that can be refused
+// is refused while it is still plain HTTP.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, opens door, by transport) {
 	if why := g.reserve(); why != "" {
 		g.refuse(w, unavailable(why, "this node takes no more connections: try again"))
 		return
@@ -160,18 +194,18 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, opens door) {
 			g.release(a.user)
 		}
 	}()
-	a, refusal := g.admit(r, opens)
+	a, refusal := g.admit(w, r, opens, by)
 	if refusal != nil {
 		g.refuse(w, refusal)
 		return
 	}
-	c, socket, err := g.upgrade(w, r, a.subprotocol)
+	c, err := by.open(w, r, &a)
 	if err != nil {
-		slog.Debug("socket not opened", "err", err)
+		slog.Debug("connection not opened", "err", err)
 		return
 	}
 	begun = true
-	c.begin(a, socket)
+	c.begin(a)
 }
 
 func (g *Gateway) refuse(w http.ResponseWriter, f *refusal) {
@@ -182,39 +216,14 @@ func (g *Gateway) refuse(w http.ResponseWriter, f *refusal) {
 	f.write(w)
 }
 
-// upgrade takes the connection over from net/http and answers the handshake.
-func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, subprotocol bool) (*conn, *gws.Conn, error) {
-	netConn, buffered, err := http.NewResponseController(w).Hijack()
+// takeOver takes the connection over from net/http.
+func takeOver(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+	raw, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return nil, nil, fmt.Errorf("take the connection over: %w", err)
 	}
-	c := newConn(g, netConn, early(buffered.Reader))
-	up := g.plain
-	if subprotocol {
-		up = g.upgrader
-	}
-	normalise(r.Header)
-	socket, err := up.UpgradeFromConn(c.wire(), bufio.NewReaderSize(c.wire(), g.opts.ReadBuffer), r)
-	if err != nil {
-		_ = netConn.Close()
-		return nil, nil, fmt.Errorf("upgrade: %w", err)
-	}
-	return c, socket, nil
-}
-
-// normalise reduces an admitted handshake to what gws needs: gws reads only the
-// first line of each header and would refuse valid ones.
-func normalise(h http.Header) {
-	h.Set("Connection", "Upgrade")
-	h.Set("Upgrade", "websocket")
-	h.Set("Sec-WebSocket-Protocol", protocol.Subprotocol)
-}
-
-// early returns what the client has sent behind its request already.
-func early(r *bufio.Reader) []byte {
-	b, _ := r.Peek(r.Buffered())
-	return append([]byte(nil), b...)
+	return raw, buffered, nil
 }
 
 // reserve takes a place for a socket, or says why there is none.
@@ -279,11 +288,14 @@ func (g *Gateway) remove(c *conn) {
 	}
 }
 
-// admission is what a request for a socket is granted.
+// admission is what a request for a socket or a stream is granted.
 type admission struct {
 	identity    auth.Identity
+	credentials auth.Credentials
 	user        *user           // holds a place; nil until there is one
 	rooms       []session.First // the one of the address comes first
 	watch       bool
-	subprotocol bool // the client offered ours
+	subprotocol bool        // the client offered ours
+	stream      string      // what the client calls it; empty: nothing
+	ticket      *redemption // nil: none was shown
 }

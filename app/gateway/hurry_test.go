@@ -33,7 +33,7 @@ func (o *overtaken) Write(b []byte) (int, error) { return len(b), nil }
 // A write that sets its deadline while Hurry does still ends soon.
 func TestHurryOvertakesWrite(t *testing.T) {
 	raw := &overtaken{}
-	c := newConn(&Gateway{opts: Options{WriteTimeout: time.Hour}, count: metrics.New("1111", "test")}, raw, nil)
+	c := newSocket(&Gateway{opts: Options{WriteTimeout: time.Hour}, count: metrics.New("1111", "test")}, raw, nil)
 	raw.before = c.Hurry
 	c.Write([]protocol.Batch{protocol.Ping(nil).Batch()})
 	if left := time.Until(raw.deadline); left > hurry || left < 0 {
@@ -58,7 +58,7 @@ func TestNothingFollowsHalfAFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newConn(&Gateway{opts: Options{WriteTimeout: time.Hour}, count: metrics.New("1111", "test")}, raw, nil)
+	c := newSocket(&Gateway{opts: Options{WriteTimeout: time.Hour}, count: metrics.New("1111", "test")}, raw, nil)
 	frame := protocol.Batch(make([]byte, 16<<20))
 	taken := c.TryWrite(frame)
 	if taken == 0 || taken == len(frame) {

@@ -93,6 +93,27 @@ func TestHandshakes(t *testing.T) {
 	})
 }
 
+// Strangers who send commands or want tickets keep nobody from connecting, and what they
+// cost has a bound as well.
+func TestStrangersPosts(t *testing.T) {
+	asked := 0
+	n := serve(t, withTickets, func(s *setup) {
+		s.auth = counting{&asked}
+		s.gateway.Handshakes, s.gateway.HandshakeBurst = 1, 3
+	})
+	statuses := make(map[int]int)
+	for range 4 {
+		for _, path := range []string{"/sse/chat/lobby?stream=stranger-0000000", "/sse/ticket?user=%20"} {
+			status, _ := n.post(t, path, "", "")
+			statuses[status]++
+		}
+	}
+	if statuses[401] != asked || statuses[401]+statuses[503] != 8 || asked > 5 {
+		t.Errorf("%d tokens of strangers were checked, answers %v; want few, and 503 for the rest", asked, statuses)
+	}
+	n.hears(t, aliceStream, "").until("joined")
+}
+
 // The rooms of all of a user's sockets are counted together: who is in too many
 // joins no further one, until one of the sockets leaves one or is gone.
 func TestUserRooms(t *testing.T) {

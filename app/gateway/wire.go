@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"sync"
 
 	"github.com/chatring/chatring/app/protocol"
 )
@@ -16,7 +15,7 @@ import (
 // the session.
 type wire struct {
 	net.Conn
-	conn     *conn
+	socket   *socket
 	early    []byte // read with the request already
 	upgraded bool
 	unread   int // bytes read since the last whole message, or ping answered
@@ -37,7 +36,7 @@ func (w *wire) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if w.upgraded && w.unread > w.limit {
-		w.conn.session.Close(protocol.ClosePolicy)
+		w.socket.session.Close(protocol.ClosePolicy)
 		return 0, errFlood
 	}
 	n, err := w.Conn.Read(b)
@@ -51,10 +50,10 @@ func (w *wire) Write(b []byte) (int, error) {
 		return w.Conn.Write(b)
 	}
 	code, answer := translate(b)
-	if answer && w.conn.hurried.Load() == nil { // else the node closed first
-		w.conn.answers.Store(true)
+	if answer && w.socket.hurried.Load() == nil { // else the node closed first
+		w.socket.left.Store(true)
 	}
-	w.conn.session.Close(code)
+	w.socket.session.Close(code)
 	return len(b), nil
 }
 
@@ -80,38 +79,4 @@ func translate(frame []byte) (code protocol.CloseCode, answer bool) {
 		return protocol.CloseGone, false
 	}
 	return code, len(frame) == 4
-}
-
-// writeChunk is how many bytes are gathered for one write.
-const writeChunk = 32 << 10
-
-var chunks = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); return &b }}
-
-// writeAll writes batches in as few calls as possible.
-func writeAll(write func([]byte) error, batches []protocol.Batch) error {
-	if len(batches) == 1 {
-		return write(batches[0])
-	}
-	chunk := chunks.Get().(*[]byte)
-	defer chunks.Put(chunk)
-	b := (*chunk)[:0]
-	for _, next := range batches {
-		if len(b) > 0 && len(b)+len(next) > writeChunk {
-			if err := write(b); err != nil {
-				return err
-			}
-			b = b[:0]
-		}
-		if len(next) > writeChunk {
-			if err := write(next); err != nil {
-				return err
-			}
-			continue
-		}
-		b = append(b, next...)
-	}
-	if len(b) == 0 {
-		return nil
-	}
-	return write(b)
 }

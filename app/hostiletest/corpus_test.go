@@ -82,15 +82,13 @@ func runAll(m *testing.M) int {
 func TestHostile(t *testing.T) {
 	// Shorter than the defaults, so that nobody waits half a minute to see a
 	// silent socket closed.
-	t.Setenv("CHATRING_GATEWAY_PING", ping.String())
-	t.Setenv("CHATRING_GATEWAY_PONG_TIMEOUT", pongTimeout.String())
-	t.Setenv("CHATRING_GATEWAY_SOCKETS_PER_USER", fmt.Sprint(socketsPerUser))
-	t.Setenv("WS_RATE_PER_IP", fmt.Sprint(socketRate))
-	t.Setenv("WS_CONN_PER_IP", "200")
-	t.Setenv("WEB_RATE_PER_IP", "500")
-	c := clustertest.Start(t, nodes)
-	strict := startNode(t, c, append(strictSettings(t), "APPID=8888")...)
-	limited := startNode(t, c, "APPID=9999", "CHATRING_AUTH_MODE=dev", "CHATRING_SERVICE_REQUESTS=20")
+	settings := []string{
+		"CHATRING_GATEWAY_PING=" + ping.String(), "CHATRING_GATEWAY_PONG_TIMEOUT=" + pongTimeout.String(),
+		fmt.Sprint("CHATRING_GATEWAY_SOCKETS_PER_USER=", socketsPerUser),
+	}
+	c := clustertest.Start(t, nodes, append(settings, fmt.Sprint("WS_RATE_PER_IP=", socketRate), "WS_CONN_PER_IP=200", "WEB_RATE_PER_IP=500")...)
+	strict := startNode(t, c, slices.Concat(settings, strictSettings(t), []string{"APPID=8888"})...)
+	limited := startNode(t, c, append(settings, "APPID=9999", "CHATRING_AUTH_MODE=dev", "CHATRING_SERVICE_REQUESTS=20")...)
 	lives := []string{"http://" + strict + "/healthz", "http://" + limited + "/healthz"}
 	for i := range nodes {
 		lives = append(lives, "http://"+c.Ops(i+1)+"/livez")

@@ -374,6 +374,23 @@ func vanished(s *scene) {
 // deaf joins a room, says that it lives, and reads nothing, while others say
 // more than an outbox and every buffer on the way can hold.
 func deaf(s *scene) {
+	conn := s.narrow(Handshake(s.path(), nil))
+	go func() { // or it would be closed for its silence
+		for {
+			select {
+			case <-s.Context().Done():
+				return
+			case <-time.After(time.Second):
+				_, _ = conn.Write(Masked(fin|ponged, ""))
+			}
+		}
+	}()
+	s.untilSlow()
+}
+
+// narrow sends a request to the first node by a connection that takes little at once.
+func (s *scene) narrow(request string) net.Conn {
+	s.Helper()
 	dialer := net.Dialer{
 		LocalAddr: &net.TCPAddr{IP: s.from},
 		Control: func(_, _ string, c syscall.RawConn) error { // a small window, so that little hides in the kernel
@@ -388,20 +405,17 @@ func deaf(s *scene) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, Handshake(s.path(), nil)); err != nil {
+	s.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, request); err != nil {
 		s.Fatal(err)
 	}
-	go func() { // or it would be closed for its silence
-		for {
-			select {
-			case <-s.Context().Done():
-				return
-			case <-time.After(time.Second):
-				_, _ = conn.Write(Masked(fin|ponged, ""))
-			}
-		}
-	}()
+	return conn
+}
+
+// untilSlow makes the room loud until somebody at the first node is closed as a slow
+// consumer.
+func (s *scene) untilSlow() {
+	s.Helper()
 	listener, speaker := s.control("near", s.cluster.Node(1)), s.control("far", s.cluster.Node(2))
 	slow := func() float64 { return s.cluster.Metric(1, "chatring_slow_consumers_total") }
 	before := slow()

@@ -10,12 +10,15 @@ import (
 
 // services are what strangers, and services themselves, may ask of the HTTP API.
 var services = []hostile{
-	{id: "S01", sent: "`Last-Event-ID` with a line break, no position, 1 MiB", answer: "400", elsewhere: "not there yet: server-sent events"},
+	{id: "S01", sent: "`Last-Event-ID` with a line break, no position, 1 MiB", answer: "400; 431 by the node for the last", run: oddEventIDs},
 	{
 		id: "S02", sent: "a request by a page of another site; a body that is a form, plain text, of no type",
 		answer: "403 `bad_origin`, and no header of CORS, whatever is asked; 415", run: foreignPages,
 	},
-	{id: "S03", sent: "100 streams of one user; a reader of a byte a second", answer: "429; closed", elsewhere: "not there yet: server-sent events"},
+	{
+		id: "S03", sent: "100 streams of one user; a reader of a byte a second", answer: "429 `too_many_sockets` with `Retry-After` after 50, while others are let in; closed with 4008, and the node keeps no more for it than an outbox",
+		alone: true, run: manyStreams,
+	},
 	{
 		id: "S04", sent: "a gzip bomb as a request, said to be one or not; a body of 10 MiB, of a length that is said or not", answer: "415 or 400; 413", run: bombs, alone: true,
 	},
@@ -33,6 +36,10 @@ var services = []hostile{
 	},
 	{
 		id: "S08", sent: "1,000 requests by one service at once", answer: "429 `rate_limited` with `Retry-After`, after what may come at once; others are answered, and members hear each other", run: floodOfRequests, alone: true,
+	},
+	{
+		id: "S09", sent: "commands for another's stream, for one at another address, 65 of them, 64 KiB, a gzip bomb, by the page of another site; a ticket again, and one that is none",
+		answer: "404 `no_stream`; 413; three that are none end the stream with 1008; 403; 401", run: strangeCommands,
 	},
 }
 

@@ -168,7 +168,7 @@ func (f *Friends) say(to, about chat.UserID, s friends.State) {
 }
 
 // List implements friends.Store.
-func (f *Friends) List(_ context.Context, user chat.UserID) (list []protocol.Friend, err error) {
+func (f *Friends) List(_ context.Context, user chat.UserID) (list []protocol.Friend, own friends.Status, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer f.forget(user)
@@ -180,7 +180,8 @@ func (f *Friends) List(_ context.Context, user chat.UserID) (list []protocol.Fri
 		}
 		list = append(list, o)
 	}
-	return list, nil
+	own, _ = f.status(user)
+	return list, own, nil
 }
 
 // announce notes a user's status and lets friends hear it. The lock is held.

@@ -14,12 +14,14 @@ type Frame struct {
 	head int    // length of the header: 2, 4 or 10 bytes
 }
 
-const maxHeader = 10
+const (
+	maxHeader = 10
+	finText   = 0x81 // the first byte of a frame with a text
+)
 
 // newFrame turns a buffer whose first maxHeader bytes are free, and whose rest
 // is the text, into a Frame, in place.
 func newFrame(b []byte) Frame {
-	const finText = 0x81
 	n := len(b) - maxHeader
 	switch {
 	case n < 126:
@@ -45,6 +47,9 @@ func (f Frame) WebSocket() []byte { return f.wire }
 
 // Batch returns the frame as a batch of its own.
 func (f Frame) Batch() Batch { return f.wire }
+
+// IsControl says whether the frame is a ping or a pong, and no text.
+func (f Frame) IsControl() bool { return f.wire[0] != finText }
 
 // Size is what the frame takes on the wire, in bytes.
 func (f Frame) Size() int { return len(f.wire) }

@@ -125,13 +125,15 @@ func (s Friends) Swap(ctx context.Context, c friends.Change) (friends.Pair, erro
 }
 
 // List implements friends.Store.
-func (s Friends) List(ctx context.Context, user chat.UserID) ([]protocol.Friend, error) {
-	reply, err := s.run(ctx, listScript, []string{friendsKey(user)})
+func (s Friends) List(ctx context.Context, user chat.UserID) (list []protocol.Friend, own friends.Status, err error) {
+	reply, err := s.run(ctx, listScript, []string{friendsKey(user)}, nameOf(user))
 	if err != nil {
-		return nil, fmt.Errorf("list: %w", err)
+		return nil, "", fmt.Errorf("list: %w", err)
 	}
-	entries, _ := reply.([]any)
-	list := make([]protocol.Friend, len(entries))
+	parts, _ := reply.([]any)
+	status, _ := parts[0].(string)
+	entries, _ := parts[1].([]any)
+	list = make([]protocol.Friend, len(entries))
 	for i, e := range entries {
 		words := texts(e)
 		list[i] = protocol.Friend{User: userOf(words[0]), State: string(stateOf(words[1]))}
@@ -140,7 +142,7 @@ func (s Friends) List(ctx context.Context, user chat.UserID) ([]protocol.Friend,
 			list[i].LastSeen, _ = strconv.ParseInt(words[3], 10, 64)
 		}
 	}
-	return list, nil
+	return list, friends.Status(status), nil
 }
 
 // Say implements friends.Store.

@@ -1,9 +1,11 @@
--- Answers all to whom a user stands in some way: of each the name and the letter of
--- the state; of friends also the status, and when they were last seen.
+-- Answers the user's own status, and then all to whom the user stands in some way: of
+-- each the name and the letter of the state; of friends also the status, and when they
+-- were last seen.
 --
 -- KEYS  1 the user's hash
+-- ARGV  1 the user's name
 
-local friends, list = {}, {}
+local friends, list = {ARGV[1]}, {}
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   if all[i + 1] == 'f' then
@@ -12,8 +14,10 @@ for i = 1, #all, 2 do
     list[#list + 1] = {all[i], all[i + 1]}
   end
 end
-for i, nodes in ipairs(hearing(friends)) do
-  local there, seen = status(friends[i], nodes)
+local nodes = hearing(friends)
+for i = 2, #friends do
+  local there, seen = status(friends[i], nodes[i])
   list[#list + 1] = {friends[i], 'f', there, seen or '0'}
 end
-return list
+local own = status(ARGV[1], nodes[1])
+return {own, list}

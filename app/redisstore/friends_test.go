@@ -170,11 +170,11 @@ func TestWhatFriendsCost(t *testing.T) {
 	if got := w.calls("publish") - published; got != there {
 		t.Errorf("%d friends of %d are there: %d messages, want %d", there, all, got, there)
 	}
-	if _, err := w.List(t.Context(), "alice"); err != nil { // the script is there
+	if _, _, err := w.List(t.Context(), "alice"); err != nil { // the script is there
 		t.Fatal(err)
 	}
 	asked := w.calls("evalsha")
-	list, err := w.List(t.Context(), "alice")
+	list, _, err := w.List(t.Context(), "alice")
 	if err != nil || len(list) != all {
 		t.Errorf("List = %d friends, %v, want %d", len(list), err, all)
 	}

@@ -13,10 +13,16 @@ import (
 // pages are for answers to history, which are long.
 var pages = sync.Pool{New: func() any { return new([]byte) }}
 
-// reply sends what answers a command. Its page is free at once if the transport has
+// reply hands on what answers a command. Its page is free at once if the transport has
 // taken it at once, as it mostly does.
 func (s *Session) reply(f protocol.Frame) {
-	if taken := s.send(f.Batch()); taken && s.page != nil {
+	taken := true
+	if s.answer != nil {
+		s.answer(f)
+	} else {
+		taken = s.send(f.Batch())
+	}
+	if taken && s.page != nil {
 		pages.Put(s.page)
 	}
 	s.page = nil

@@ -63,14 +63,35 @@ func (o *outbox) relieve() {
 
 // drop takes nothing more in, and says whether the outbox was closing anyway;
 // if not, it forgets what waits.
-func (o *outbox) drop() (closing bool) {
+func (s *Session) drop() (closing bool) {
+	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.closing {
-		o.closing, o.batches = true, nil
+		o.closing = true
+		s.forgetLocked()
 		return false
 	}
 	return true
+}
+
+// forgetLocked lets go of what waits, but for what is being written.
+func (s *Session) forgetLocked() {
+	s.waitsLocked(-size(s.outbox.batches))
+	s.outbox.batches = nil
+}
+
+// waitsLocked notes that so many bytes more wait.
+func (s *Session) waitsLocked(more int) {
+	s.outbox.bytes += more
+	s.count.OutboxBytes.Add(float64(more))
+}
+
+func size(batches []protocol.Batch) (bytes int) {
+	for _, b := range batches {
+		bytes += len(b)
+	}
+	return bytes
 }
 
 // Send hands a batch to the transport, queues what that does not take at once, and
@@ -115,9 +136,7 @@ func (s *Session) Recover(batches []protocol.Batch) {
 	if len(batches) == 0 {
 		return
 	}
-	for _, b := range batches {
-		o.extra += len(b)
-	}
+	o.extra += size(batches)
 	s.queueLocked(batches...)
 }
 
@@ -158,9 +177,7 @@ func (s *Session) mayRecover() bool {
 
 func (s *Session) queueLocked(batches ...protocol.Batch) {
 	o := &s.outbox
-	for _, b := range batches {
-		o.bytes += len(b)
-	}
+	s.waitsLocked(size(batches))
 	if o.batches == nil {
 		o.batches = batches
 	} else {
@@ -196,7 +213,7 @@ func (s *Session) closeLocked(code protocol.CloseCode) {
 
 func (s *Session) closeSlowLocked() {
 	s.count.SlowConsumers.Inc()
-	s.outbox.batches = nil
+	s.forgetLocked()
 	s.closeLocked(protocol.CloseSlowConsumer)
 }
 
@@ -226,8 +243,8 @@ func (s *Session) take(written []protocol.Batch) ([]protocol.Batch, protocol.Clo
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, b := range written {
-		o.bytes -= len(b)
+	if len(written) > 0 {
+		s.waitsLocked(-size(written))
 	}
 	o.relieve()
 	clear(written)
@@ -252,7 +269,7 @@ func (s *Session) fail(code protocol.CloseCode) {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.batches = nil
+	s.forgetLocked()
 	if !o.closing {
 		o.closing, o.code = true, code
 	}

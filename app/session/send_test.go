@@ -7,7 +7,10 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/chatring/chatring/app/chat"
+	"github.com/chatring/chatring/app/metrics"
 	"github.com/chatring/chatring/app/protocol"
 	"github.com/chatring/chatring/app/session"
 )
@@ -43,6 +46,39 @@ func (o *open) Write(batches []protocol.Batch) (bool, protocol.CloseCode) {
 	return true, 0
 }
 
+// uncounted is the counting of a session of which no count is looked at.
+func uncounted() *metrics.Sessions { return &metrics.New("1111", "test").Sessions }
+
+// What waits for readers is counted, with what is being written and without what was
+// taken at once, and no longer once it is forgotten.
+func TestWhatWaitsIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		size := float64(frame(0).Size())
+		count := uncounted()
+		waits := func(want float64, when string) {
+			t.Helper()
+			synctest.Wait()
+			if got := testutil.ToFloat64(count.OutboxBytes); got != want*size {
+				t.Errorf("%s %v bytes wait, want %v", when, got, want*size)
+			}
+		}
+		o := &open{conn: conn{let: make(chan struct{})}, place: int(size)}
+		s := session.New(nil, session.Who{User: "alice"}, o, &session.Limits{Outbox: 10 * int(size)}, count)
+		for n := range 4 {
+			s.Send(frame(0).Batch())
+			waits(float64(n), "of some frames, of which one was taken at once,")
+		}
+		o.let <- struct{}{}
+		waits(2, "after the first write")
+		s.Recover(slices.Repeat([]protocol.Batch{frame(0).Batch()}, 20))
+		waits(22, "with a recovery")
+		s.End()
+		waits(2, "when the session has ended, and the last write has not,")
+		close(o.let)
+		waits(0, "in the end")
+	})
+}
+
 // sentOver sends 100 frames over a transport that takes so many bytes at once,
 // and has the rest taken when all have been sent. It returns the frames that came
 // and how often something was tried.
@@ -51,7 +87,7 @@ func sentOver(t *testing.T, place int) (frames []string, tried int) {
 	synctest.Test(t, func(*testing.T) {
 		o := &open{conn: conn{let: make(chan struct{})}, place: place}
 		limits := &session.Limits{Outbox: 1 << 20}
-		s := session.New(nil, session.Who{User: "alice", Rights: chat.AllRights{}}, o, limits, nil)
+		s := session.New(nil, session.Who{User: "alice", Rights: chat.AllRights{}}, o, limits, uncounted())
 		for n := range 100 {
 			s.Send(frame(n).Batch())
 		}
@@ -106,7 +142,7 @@ func TestRecoverInPieces(t *testing.T) {
 	for _, place := range []int{0, 1, size - 1, size, size + 1, 40_000, piece - size, piece, 2 * piece} {
 		synctest.Test(t, func(t *testing.T) {
 			o := &open{conn: conn{let: make(chan struct{})}, place: place}
-			s := session.New(nil, session.Who{User: "alice", Rights: chat.AllRights{}}, o, &session.Limits{Outbox: 1000}, nil)
+			s := session.New(nil, session.Who{User: "alice", Rights: chat.AllRights{}}, o, &session.Limits{Outbox: 1000}, uncounted())
 			s.Recover(slices.Clone(batches))
 			o.mu.Lock()
 			if got := len(o.bytes); got < min(place, piece-2*size) || got > min(place, piece) || o.tried != 1 {

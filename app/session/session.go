@@ -89,8 +89,9 @@ type Who struct {
 	Allowance *Allowance // shared by all sessions of the user on this node
 }
 
-// A Session is one connection of one user. Handle and End belong to the
-// goroutine that reads the transport; Send and Close may be called by anyone.
+// A Session is one connection of one user. Handle, Answer and End belong to the
+// goroutine that reads the transport, or to whoever has its turn instead; Send and
+// Close may be called by anyone.
 type Session struct {
 	// Static after construction.
 	id     string
@@ -110,7 +111,8 @@ type Session struct {
 	own       Allowance
 	page      *[]byte // in which the answer that is given stands; nil: in memory of its own
 	frames    *rate.Limiter
-	markers   *markers // nil: none has moved
+	answer    func(protocol.Frame) // takes the reply to the command that is carried out; nil: the outbox does
+	markers   *markers             // nil: none has moved
 
 	outbox outbox
 }
@@ -157,6 +159,14 @@ func (s *Session) Start(watch bool, rooms ...First) {
 	}
 }
 
+// Answer is Handle, but for the reply, which it hands to answer. That keeps nothing of
+// it, and is not called when the session ends instead.
+func (s *Session) Answer(frame []byte, answer func(protocol.Frame)) {
+	s.answer = answer
+	defer func() { s.answer = nil }()
+	s.Handle(frame)
+}
+
 // Handle runs one command to its end and queues its reply. It waits first while
 // much waits for the client. Frame is not kept.
 func (s *Session) Handle(frame []byte) {
@@ -192,7 +202,7 @@ func (s *Session) Handle(frame []byte) {
 // frames is closed: it speaks something else.
 func (s *Session) refuse(id uint64, bad *protocol.Error) {
 	s.count.Errors.WithLabelValues(string(bad.Code)).Inc()
-	s.Send(protocol.Fail(id, bad).Batch())
+	s.reply(protocol.Fail(id, bad))
 	if bad.Code != protocol.BadRequest {
 		return
 	}
@@ -209,7 +219,7 @@ func (s *Session) End() (closing bool) {
 		s.leave(m)
 	}
 	s.rooms = nil
-	return s.outbox.drop()
+	return s.drop()
 }
 
 // explain turns an error into what the client is told, and logs what it is not.

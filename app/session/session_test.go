@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/chatring/chatring/app/chat"
 	"github.com/chatring/chatring/app/hub"
 	"github.com/chatring/chatring/app/membroker"
@@ -100,13 +102,18 @@ func play(t *testing.T, limits session.Limits, j hub.Join, tell story) {
 		c := &conn{let: make(chan struct{}, 1000)}
 		alice := session.Who{User: "alice", Rights: chat.AllRights{}, Allowance: &session.Allowance{Rates: &session.Rates{}}}
 		limits.Rooms, limits.CommandTimeout, limits.Strikes = 4, time.Second, 3
-		s := session.New(h, alice, c, &limits, &metrics.New("1111", "test").Sessions)
+		count := metrics.New("1111", "test").Sessions
+		s := session.New(h, alice, c, &limits, &count)
 		s.Greet(protocol.Hello{})
 		synctest.Wait() // hello is a write of its own
 		s.Start(j.Watch, session.First{Room: "lobby", Options: j.Options})
 		tell(t, s, c)
 		close(c.let)
 		s.End()
+		synctest.Wait()
+		if waits := testutil.ToFloat64(count.OutboxBytes); waits != 0 {
+			t.Errorf("when all is over, %v bytes are counted as waiting", waits)
+		}
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
