@@ -1,19 +1,22 @@
 # Short words for the scripts that CI runs as well. "make" alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test lint docker-up k6-smoke replay chaos bench
+.PHONY: help run up down web test lint docker-up k6-smoke replay chaos bench
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
 
 run: ## one process, nothing kept, at http://localhost:8080
-	go run ./app
+	scripts/web && go run ./app
 
 up: ## the whole cluster on this machine, in the background
 	scripts/up -d
 
 down: ## stop it
 	scripts/down
+
+web: ## build the page, the ring and the SDK
+	scripts/web
 
 test: ## everything
 	scripts/test
