@@ -2,6 +2,7 @@ package web
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -249,5 +250,35 @@ func TestSources(t *testing.T) {
 	}
 	if looked < 5 {
 		t.Errorf("only %d sources were looked at", looked)
+	}
+}
+
+// TestPackages: the lock file has the packages of every platform. npm leaves out those
+// that its registry lacks: a Mac has no bundler then, and npm 11.10 refuses the file.
+func TestPackages(t *testing.T) {
+	raw, err := os.ReadFile("package-lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lock struct {
+		Packages map[string]struct {
+			Optional map[string]string `json:"optionalDependencies"`
+		}
+	}
+	if err := json.Unmarshal(raw, &lock); err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for path, p := range lock.Packages {
+		for name := range p.Optional {
+			named++
+			_, inside := lock.Packages[path+"/node_modules/"+name]
+			if _, beside := lock.Packages["node_modules/"+name]; !inside && !beside {
+				t.Errorf("%s wants %s on some platform, which package-lock.json does not have: take a version that the registry has whole", path, name)
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("package-lock.json names %d packages of platforms: is it read rightly?", named)
 	}
 }
