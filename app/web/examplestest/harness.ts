@@ -31,7 +31,9 @@ export async function until<T>(
 
 /** A program that runs until it or the test ends. */
 export class Program {
+  /** All that it has printed, for what it says and for messages of tests. */
   out = "";
+  #stdout = "";
   #child: ChildProcess;
   #exit: Promise<number | null>;
 
@@ -44,17 +46,22 @@ export class Program {
       });
       this.#child.once("close", resolve);
     });
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream?.setEncoding("utf8").on("data", (text) => {
-        this.out += text;
-      });
-    }
+    this.#child.stdout?.setEncoding("utf8").on("data", (text) => {
+      this.out += text;
+      this.#stdout += text;
+    });
+    this.#child.stderr?.setEncoding("utf8").on("data", (text) => {
+      this.out += text;
+    });
     onTestFinished(() => this.end());
   }
 
-  /** The lines that it has printed, without empty ones and one that is not complete. */
+  /**
+   * The lines of its standard output, without empty ones and one that is not complete. (npx
+   * has its own to say on the other.)
+   */
   get lines() {
-    return this.out
+    return this.#stdout
       .split("\n")
       .slice(0, -1)
       .filter((line) => line !== "");
