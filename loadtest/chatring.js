@@ -36,6 +36,7 @@ export const disordered = new Counter('chat_order_violations');
 export const gaps = new Counter('chat_gaps'); // declared
 export const resets = new Counter('chat_resets'); // declared
 export const reconnects = new Counter('chat_reconnects');
+export const deaf = new Counter('chat_deaf'); // sockets whose first frames k6 dropped
 export const closes = new Counter('chat_terminal_closes'); // codes after which one does not come back
 export const failures = new Counter('chat_errors'); // error replies that are not temporary
 export const ackTime = new Trend('chat_ack_latency', true); // first sent → acknowledged
@@ -92,9 +93,27 @@ export class Member {
     this.timer = null;
     const ws = new WebSocket(`${WS_URL}/ws/chat/${this.room}?${query.join('&')}`, 'chatring.v1', params);
     this.ws = ws;
+    ws.onopen = () => {
+      this.timer = setTimeout(() => this.listen(ws), 2000);
+    };
     ws.onmessage = (e) => this.hear(JSON.parse(e.data));
     ws.onerror = () => this.ended(ws, 1006);
     ws.onclose = (e) => this.ended(ws, e.code);
+  }
+
+  // listen comes again where the first frames are missing: what k6 reads before its
+  // script knows of the open socket, it drops. The node must know of the member.
+  listen(ws) {
+    if (this.ws !== ws || this.ready) return;
+    deaf.add(1);
+    this.ask({ cmd: 'presence' }, (ok, error) => {
+      if (error && !error.temporary) {
+        failures.add(1);
+        console.error(`a member without a place: ${JSON.stringify(error)}`);
+      }
+      ws.close();
+      this.ended(ws, 1006);
+    });
   }
 
   // ended comes back after a random, growing wait, where the close code allows it.
@@ -102,6 +121,7 @@ export class Member {
     if (this.done || this.ws !== ws) return;
     this.ws = null;
     this.ready = false;
+    clearTimeout(this.timer);
     if (code !== 1006 && code !== 1001 && code !== 1012 && !(code >= 4000 && code < 4500)) {
       closes.add(1);
       this.done = true;
@@ -119,6 +139,14 @@ export class Member {
     command.room = command.room || this.room;
     this.asked.set(command.id, then);
     this.ws.send(JSON.stringify(command));
+  }
+
+  // insist asks, and asks again while the node says that it cannot answer for now.
+  insist(command, then) {
+    this.ask(command, (ok, error) => {
+      if (error && error.temporary) setTimeout(() => this.insist(command, then), error.retry_after_ms || 100);
+      else then(ok, error);
+    });
   }
 
   // publish sends, and sends again until the key is answered.
@@ -164,6 +192,7 @@ export class Member {
       case 'message':
       case 'gap':
       case 'reset':
+        if (!this.ready) break; // k6 dropped the join before it
         if (this.later) this.later.push(f);
         else this.take(f);
         break;
@@ -174,6 +203,7 @@ export class Member {
 
   // place takes the place of a join; what was not recovered is asked for.
   place(f) {
+    clearTimeout(this.timer);
     this.wait = 100;
     this.ready = true;
     if (!this.joined) {

@@ -110,13 +110,13 @@ export default function (run) {
   // ask tries what is not a load, one command after the other.
   function ask([m], then) {
     const key = m.acked[0];
-    m.ask({ cmd: 'publish', key: key, data: { text: 'another' } }, (ok, error) => {
+    m.insist({ cmd: 'publish', key: key, data: { text: 'another' } }, (ok, error) => {
       check(error, { 'a key that stands for another message is a conflict': (e) => e && e.code === 'conflict' });
-      m.ask({ cmd: 'publish', key: `${run}.x`, room: 'elsewhere', data: 1 }, (ok, error) => {
+      m.insist({ cmd: 'publish', key: `${run}.x`, room: 'elsewhere', data: 1 }, (ok, error) => {
         check(error, { 'a room that is not joined answers not_joined': (e) => e && e.code === 'not_joined' });
-        m.ask({ cmd: 'nonsense' }, (ok, error) => {
+        m.insist({ cmd: 'nonsense' }, (ok, error) => {
           check(error, { 'a command that is none is unknown': (e) => e && e.code === 'unknown_command' });
-          m.ask({ cmd: 'presence' }, (ok) => {
+          m.insist({ cmd: 'presence' }, (ok) => {
             check(ok, { 'presence names every member': (p) => p && p.total === MEMBERS && p.users.length === MEMBERS });
             history(m, m.first, [], then);
           });
@@ -128,7 +128,7 @@ export default function (run) {
   // history reads everything since the member joined, and compares it with
   // what was pushed.
   function history(m, after, keys, then) {
-    m.ask({ cmd: 'history', after: after, limit: 50 }, (ok, error) => {
+    m.insist({ cmd: 'history', after: after, limit: 50 }, (ok, error) => {
       if (ok) keys = keys.concat(ok.messages.map((f) => f.key));
       if (ok && ok.more && ok.messages.length) {
         history(m, ok.messages[ok.messages.length - 1].pos, keys, then);
