@@ -126,10 +126,10 @@ func New(appid, version string) *Set {
 			OutboxBytes:   m.gauge("outbox_bytes", "Bytes that wait for readers, of all sessions together.", nil),
 		},
 		Hub: Hub{
-			Rooms:        m.gauge("rooms", "Rooms that this node serves.", nil),
+			Rooms:        m.gauge("rooms", "Rooms that this node serves, and those in which nodes are among themselves; the live ring leaves these out.", nil),
 			RoomsRefused: m.counter("rooms_refused_total", "Joins refused because the node has room.max rooms open, with somebody in each."),
 			Warmed:       m.counter("rooms_warmed_total", "Rooms opened before anybody came, because another node was about to send their members here."),
-			Members:      m.gauge("members", "Sessions in rooms.", nil),
+			Members:      m.gauge("members", "Sessions in rooms, and the node itself in those of the nodes; the live ring leaves it out.", nil),
 			WindowBytes:  m.gauge("window_bytes", "Bytes of publications kept in memory.", nil),
 			Publications: m.counter("publications_total", "Publications passed on to members."),
 			Deliveries:   m.counter("deliveries_total", "Publications handed to a member."),
